@@ -1,0 +1,78 @@
+#pragma once
+/*
+ * The table of settings: name, default, range, where it can be overridden and
+ * what it means.  The only place of these facts: the file's keys, the
+ * environment's names, checks, `perigee help settings` and docs/configuration.md come
+ * from it (decisions.md 39: a setting enters it together with its reader).
+ *
+ * Order of precedence: command line, conventional variable (DATABASE_URL …),
+ * PERIGEE_SECTION_KEY, file, default.  Every mistake is reported, not only the
+ * first: full name, what was given and from where, what is allowed.
+ *
+ * Durations are seconds in files and variables and milliseconds in memory.
+ */
+#include "base/buf.h"
+#include "base/err.h"
+
+/* clang-format off */
+#define SETTINGS(X)                                                             \
+    /* section, key, kind, default, min, max, conventional variable, meaning */  \
+    X(database, url,               TEXT,    "sqlite:data/perigee.db", 0, 0, "DATABASE_URL", "where the log lives: sqlite:PATH or postgresql://user@host/database") \
+    X(database, direct_url,        TEXT,    "",        0, 0,         NULL, "for LISTEN and migrations when `url` goes through PgBouncer; default: `url`") \
+    X(database, read_schema,       TEXT,    "public",  0, 0,         NULL, "PostgreSQL schema of the read models") \
+    X(database, migrate,           FLAG,    "true",    0, 0,         NULL, "create or upgrade the schema at start") \
+    X(database, pool_size,         COUNT,   "10",      2, 256,       NULL, "connections at most") \
+    X(database, pool_timeout,      SECONDS, "30",      0.1, 3600,    NULL, "wait for a free connection, then `pool_timeout`") \
+    X(database, statement_timeout, MILLIS,  "30000",   100, 3600000, NULL, "milliseconds, set on the server for every connection") \
+    X(scripts,  aggregates,        TEXT,    "lua/aggregates", 0, 0,  NULL, "folder of aggregate scripts") \
+    X(scripts,  projections,       TEXT,    "projections",    0, 0,  NULL, "folder of projection scripts") \
+    X(sandbox,  memory_mb,         COUNT,   "64",      4, 4096,      NULL, "ceiling of one script state") \
+    X(aggregates, command_timeout, SECONDS, "5",       0.01, 600,    NULL, "one command, and one page of `apply`") \
+    X(http,     listen,            TEXT,    "127.0.0.1:8000", 0, 0,  NULL, "host:port; beyond loopback only with auth = \"none\"") \
+    X(http,     auth,              TEXT,    "",        0, 0,         NULL, "\"none\" allows to listen beyond loopback without tokens") \
+    X(http,     threads,           COUNT,   "64",      20, 1024,     NULL, "one serves one open connection") \
+    X(subscriptions, workers,      COUNT,   "2",       1, 64,        NULL, "threads that run projections") \
+    X(subscriptions, batch_size,   COUNT,   "100",     1, 10000,     NULL, "events a batch, unless the script says another") \
+    X(subscriptions, processing_timeout, SECONDS, "30", 0.001, 3600, NULL, "one event's handler") \
+    X(partitions, lease_seconds,   COUNT,   "10",      3, 600,       NULL, "a dead instance's work is taken over after this") \
+    X(health,   max_lag_events_warning,  COUNT, "5000",  1, 1000000000, NULL, "degraded above this lag") \
+    X(health,   max_lag_events_critical, COUNT, "50000", 1, 1000000000, NULL, "critical above this lag") \
+    X(health,   stall_timeout,     SECONDS, "60",      1, 86400,     NULL, "liveness fails when a thread has not moved for this long") \
+    X(shutdown, timeout,           SECONDS, "60",      0.1, 3600,    "SHUTDOWN_TIMEOUT", "whole shutdown, then it is forced") \
+    X(shutdown, drain_timeout,     SECONDS, "30",      0.05, 3600,   "DRAIN_TIMEOUT", "for batches in flight") \
+    X(log,      level,             TEXT,    "INFO",    0, 0,         "LOG_LEVEL", "DEBUG, INFO, WARNING, ERROR or CRITICAL") \
+    X(log,      format,            TEXT,    "auto",    0, 0,         NULL, "json, text, or auto: text at a terminal")
+/* clang-format on */
+
+#define SETTING_TYPE_TEXT    const char *
+#define SETTING_TYPE_FLAG    bool
+#define SETTING_TYPE_COUNT   uint32_t
+#define SETTING_TYPE_SECONDS uint32_t /* milliseconds */
+#define SETTING_TYPE_MILLIS  uint32_t
+
+struct config {
+#define X(section, key, kind, fallback, min, max, variable, meaning)           \
+    SETTING_TYPE_##kind section##_##key;
+    SETTINGS(X)
+#undef X
+    struct buf texts; /* owner of the texts above; internal */
+    char *file;       /* that was read, or NULL */
+};
+
+struct setting_override { /* from the command line: `--listen` and the like */
+    const char *name;     /* "http.listen" */
+    const char *value;
+};
+
+/* Reads file, environment and overrides, checks everything.  `path` NULL:
+ * config/$PERIGEE_ENV.lua or config/default.lua, which may be absent then.
+ * On failure `faults` has one line a mistake and ERR_CONFIG the first. */
+bool config_load(struct config *config, const char *path,
+                 const struct setting_override *overrides, size_t count,
+                 struct buf *faults, struct err *err) MUST_USE;
+void config_done(struct config *config);
+
+/* The table as text, for `perigee help settings` and for docs. */
+void config_describe(struct buf *out);
+/* Effective values, one a line, secrets in URLs masked. */
+void config_print(const struct config *config, struct buf *out);

@@ -1,0 +1,83 @@
+#pragma once
+/*
+ * Many callers, one writer: group commit.
+ *
+ *   submit    a caller's request waits in the queue, the caller sleeps
+ *   begin     the writer opens the transaction and takes the log's lock; the
+ *             delta tells what other instances appended meanwhile
+ *   close     only now the batch is closed: who arrived while the writer
+ *             queued for the lock comes along (evidence-append.md, c3)
+ *   lookup    heads that the cache does not know, ids that producers gave
+ *   decide    each request in memory: conflicts and repetitions are results,
+ *             not aborts; versions and positions are assigned
+ *   commit    one insert for all, one commit
+ *   answer    head moves, callers wake
+ *
+ * A commit whose answer was lost is settled before anything else: begin again
+ * waits the old transaction out, and the delta shows whether our events are
+ * there.  Until then callers wait; past their time they get ERR_STORE, and the
+ * same event ids tell later what happened.
+ *
+ * The cache of stream heads belongs to the writer thread; it is bounded, and
+ * forgotten whenever it might be wrong.
+ */
+#include "base/event.h"
+#include "core/head.h"
+#include "run/thread.h"
+#include "store/store.h"
+
+struct append_queue;
+
+struct append_options {
+    struct store *store; /* borrowed: closed after the queue */
+    struct head *head;   /* borrowed likewise */
+    uint32_t max_waiting; /* requests; more get ERR_OVERLOADED */
+};
+
+enum expect {
+    EXPECT_ANY,
+    EXPECT_NO_STREAM,
+    EXPECT_STREAM_EXISTS,
+    EXPECT_VERSION,
+};
+
+#define APPEND_MAX_EVENTS 1000
+
+struct append_request {
+    struct str aggregate_type;
+    struct str aggregate_id; /* normalised */
+    enum expect expect;
+    uint64_t expected_version; /* for EXPECT_VERSION; 0 equals no stream */
+    /* Checked and complete but for position, aggregate_version, recorded_at,
+     * and those of the stream.  Copied by append_submit. */
+    const struct event *events;
+    size_t count;
+    bool ids_given; /* by the producer: repetitions are looked for */
+};
+
+struct append_result {
+    uint64_t version;
+    uint64_t first_position;
+    uint64_t last_position;
+    bool idempotent;        /* it was stored before; nothing was added */
+    int64_t recorded_at_us; /* of the events, unless idempotent */
+};
+
+/* Starts the writer thread. */
+struct append_queue *append_queue_start(const struct append_options *options,
+                                        struct err *err) MUST_USE;
+/* Takes nothing more (ERR_SHUTTING_DOWN), finishes what waits, at most until
+ * `deadline_us`, ends the thread, frees. */
+void append_queue_stop(struct append_queue *queue, uint64_t deadline_us);
+
+/* Appends and waits for the answer, at most `timeout_ms`.  Any thread.
+ * ERR_VERSION_CONFLICT with expected_version and actual_version,
+ * ERR_DUPLICATE_EVENT with the stored place, ERR_STORE, ERR_OVERLOADED,
+ * ERR_SHUTTING_DOWN. */
+bool append_submit(struct append_queue *queue,
+                   const struct append_request *request, uint32_t timeout_ms,
+                   struct append_result *out, struct err *err) MUST_USE;
+/* Requests waiting or in the writer's hands now. */
+size_t append_queue_waiting(struct append_queue *queue);
+/* For the liveness probe. */
+const struct heartbeat *append_queue_heartbeat(const struct append_queue *);

@@ -1,0 +1,48 @@
+#pragma once
+/*
+ * The unit of work of a batch: rows in memory over what the store holds.
+ *
+ *   begin     the overlay is empty; rows that handlers are known to ask for by
+ *             aggregate_id are fetched in one query
+ *   event     opens a journal; undo takes back all that this event did
+ *   get put   …change the overlay; a row that must be known is fetched once
+ *   seal      coalesces each row to one change and sorts: by table, by key
+ *   reset     forgets everything, memory is kept
+ *
+ * A key's entry is what is known of the row (nothing, that it is absent, its
+ * values) and what must be done to it.  Changes compose without reading as
+ * long as they can (patch on patch, add on add, anything after put); where the
+ * answer depends on the stored row it is fetched, once.  Sums are exact.
+ *
+ * One thread at a time: the worker that runs the slice.
+ */
+#include "store/store.h"
+#include "vm/vm_projection.h"
+
+struct changes;
+
+struct changes *changes_new(struct store *store,
+                            const struct projection_decl *decl,
+                            uint32_t generation);
+void changes_free(struct changes *changes);
+
+/* Where values of this batch live: for vm_bind_db. */
+struct arena *changes_arena(struct changes *changes);
+/* The functions behind `db`, with the changes as their context. */
+extern const struct vm_db changes_db;
+
+/* Fetches rows for the batch's aggregate ids in tables whose rows were asked
+ * for by aggregate_id before; one query a table. */
+bool changes_prefetch(struct changes *changes, const struct event *const *events,
+                      size_t count, struct err *err) MUST_USE;
+
+void changes_event_begin(struct changes *changes, const struct event *event);
+/* Takes back everything since changes_event_begin. */
+void changes_event_undo(struct changes *changes);
+
+/* Bytes the overlay holds (a batch is closed at 16 MiB). */
+size_t changes_bytes(const struct changes *changes);
+/* What to commit, sorted; valid until changes_reset. */
+void changes_seal(struct changes *changes, const struct table_change **out,
+                  size_t *count_out);
+void changes_reset(struct changes *changes);

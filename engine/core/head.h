@@ -1,0 +1,25 @@
+#pragma once
+/*
+ * The last committed position, as this process knows it, and who wants to hear
+ * of it.
+ *
+ * It only rises.  The writer moves it after each commit, the keeper when a
+ * notice or its poll brings a higher one.  Wake-ups coalesce: waiters look at
+ * the number, never at how often they were called.
+ */
+#include "base/base.h"
+
+struct head;
+
+struct head *head_new(void);
+void head_free(struct head *head);
+
+uint64_t head_position(const struct head *head);
+/* Raises it (a lower number does nothing) and calls the watchers. */
+void head_move(struct head *head, uint64_t position);
+/* Before any thread starts.  `moved` is called on the moving thread and must
+ * not block. */
+void head_watch(struct head *head, void (*moved)(void *arg, uint64_t position),
+                void *arg);
+/* Waits until the head is above `position`, at most `timeout_ms`; the head. */
+uint64_t head_wait(struct head *head, uint64_t position, uint32_t timeout_ms);

@@ -1,0 +1,32 @@
+#pragma once
+/*
+ * civetweb in front of api/: threads, limits, strict decoding, headers.
+ *
+ * civetweb 1.15 as Debian ships it needs care (evidence.md Q6): never a
+ * document root, `decode_url=no` and our own strict decoding, no TLS, chunked
+ * together with content-length refused here.  One thread serves one open
+ * connection, so at most threads - 16 requests block on the store at once;
+ * more get 503 `overloaded`, and a thread for a probe is always left.
+ */
+#include "core/engine.h"
+
+struct http_server;
+
+struct http_options {
+    const char *listen; /* host:port; port 0 takes a free one */
+    uint32_t threads;
+    uint32_t max_body_bytes;
+};
+
+struct http_server *http_start(struct engine *engine,
+                               const struct http_options *options,
+                               struct err *err) MUST_USE;
+/* host:port as it is really served. */
+const char *http_address(const struct http_server *server);
+/* From now on everything but probes and metrics is refused with
+ * ERR_SHUTTING_DOWN; requests under way finish. */
+void http_refuse(struct http_server *server);
+/* Requests under way. */
+uint32_t http_under_way(const struct http_server *server);
+void http_stop(struct http_server *server);
+const char *http_civetweb_version(void);

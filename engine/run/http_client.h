@@ -1,0 +1,21 @@
+#pragma once
+/*
+ * HTTP requests to a running engine, for the command line (libcurl).  One
+ * client, one connection kept open; one thread at a time.
+ */
+#include "base/buf.h"
+#include "base/err.h"
+
+struct http_client;
+
+/* `base_url`: http://host:port, without a path. */
+struct http_client *http_client_new(const char *base_url, struct err *err)
+    MUST_USE;
+void http_client_free(struct http_client *client);
+
+/* Sends and waits.  `body` may be STR_NONE.  False with ERR_STORE when there
+ * was no answer; any HTTP status is an answer. */
+bool http_client_call(struct http_client *client, const char *method,
+                      const char *path_and_query, struct str body,
+                      int *status_out, struct buf *answer_out,
+                      struct err *err) MUST_USE;

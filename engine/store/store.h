@@ -1,0 +1,370 @@
+#pragma once
+/*
+ * What a store can do: the contract that PostgreSQL and SQLite both keep, and
+ * the language of the one conformance suite that both pass.  Behaviour lives
+ * above this interface whenever it can; what is below is tables and commits.
+ *
+ * Who uses it
+ *   struct store         any thread; each call borrows a connection from the
+ *                        pool (SQLite: a reader, or the one writer's turn)
+ *   struct store_writer  the writer thread: appends (core/append_queue)
+ *   struct store_keeper  the keeper thread: leases, head, notices
+ *                        (core/keeper)
+ *
+ * Errors.  ERR_STORE and ERR_POOL_TIMEOUT: not reachable or not in time, the
+ * same call may be made again.  ERR_CONFLICT, ERR_NOT_FOUND, ERR_CONFIG as
+ * said at the functions.  Texts carry no secrets and no raw driver dumps.
+ *
+ * Ends of commits are values, because each wants another treatment:
+ * DONE; ROLLED_BACK, nothing happened and it may be tried again; UNCERTAIN,
+ * the answer was lost, and the old transaction must be waited out before
+ * anybody looks (decisions.md 2: reading at once lies, a frozen backend has
+ * committed after we had looked).
+ */
+#include "base/event.h"
+#include "base/value.h"
+
+struct store;
+struct store_writer;
+struct store_keeper;
+
+/* ---- life ---- */
+
+enum store_kind { STORE_SQLITE, STORE_POSTGRES };
+
+struct store_options {
+    const char *url;         /* sqlite:PATH, postgresql://…, postgres://… */
+    const char *direct_url;  /* for LISTEN and migrations; NULL: `url` */
+    const char *read_schema; /* where read models live (PostgreSQL) */
+    uint32_t pool_size;      /* connections at most, writer and keeper included */
+    uint32_t pool_timeout_ms;
+    uint32_t statement_timeout_ms;
+};
+
+/* Parses the URL and prepares; connects lazily (PostgreSQL) or opens the file,
+ * creating it and its folder (SQLite).  The options' texts are copied.
+ * ERR_CONFIG for a URL that no store understands. */
+struct store *store_open(const struct store_options *options, struct err *err)
+    MUST_USE;
+void store_close(struct store *store);
+
+enum store_kind store_kind(const struct store *store);
+/* "sqlite" or "postgresql". */
+const char *store_kind_name(const struct store *store);
+/* Connections open now. */
+uint32_t store_connections(struct store *store);
+
+/* Creates or upgrades the schema under a lock; safe to run twice and from
+ * several processes at once.  `*steps_out` counts the steps that this call
+ * made. */
+bool store_migrate(struct store *store, uint32_t *steps_out, struct err *err)
+    MUST_USE;
+/* True when this binary may run against the schema as it is.  ERR_CONFIG says
+ * what is wrong (no schema, too old, too new for this binary, not UTF8). */
+bool store_check_schema(struct store *store, struct err *err) MUST_USE;
+/* The log's incarnation: made with the log, changed on restore. */
+bool store_log_id(struct store *store, struct uuid *out, struct err *err)
+    MUST_USE;
+
+/* SQLite serves one engine.  Claims the database for this process until it is
+ * closed, and leaves `address` beside the file for commands to find;
+ * ERR_CONFLICT says who serves it.  On PostgreSQL nothing is to be claimed. */
+bool store_claim(struct store *store, const char *address, struct err *err)
+    MUST_USE;
+/* Where a running engine serves this URL's database, as it was left by
+ * store_claim and is still locked; false when nobody does (always, for
+ * PostgreSQL). */
+bool store_find_server(const char *url, char *address, size_t size) MUST_USE;
+
+/* ---- appending: the writer thread ---- */
+
+/*
+ *   begin    transaction, log lock, and what others appended since `known_head`
+ *   lookup   heads of streams the cache does not know, events with these ids
+ *   commit   one statement inserts events, new streams and event ids; commit
+ *   abort    nothing happened; also after any failure of the three above
+ *
+ * The client is never waited for while locked, but for the time of deciding in
+ * memory.  After an UNCERTAIN commit call begin again with the same
+ * `known_head`: it waits the old transaction out under the lock, and the delta
+ * then shows whether the events are there.
+ */
+struct store_writer *store_writer_open(struct store *store, struct err *err)
+    MUST_USE;
+void store_writer_close(struct store_writer *writer);
+
+/* Another writer's event. */
+struct append_moved {
+    uint64_t position;
+    uint64_t stream_id;
+    struct str aggregate_type;
+    struct str aggregate_id;
+    uint64_t aggregate_version;
+    struct uuid event_id;
+};
+
+#define APPEND_DELTA_MAX 2000
+
+struct append_delta {
+    uint64_t head;  /* last committed position; 0 for an empty log */
+    int64_t now_us; /* the store's clock: recorded_at of this batch */
+    bool cut;       /* more than APPEND_DELTA_MAX events: none are given, and
+                       whoever keeps heads must forget them all */
+    struct append_moved *moved; /* in the caller's arena, ascending */
+    size_t count;
+};
+
+bool store_append_begin(struct store_writer *writer, uint64_t known_head,
+                        struct arena *arena, struct append_delta *out,
+                        struct err *err) MUST_USE;
+
+struct append_stream { /* asked by name, answered with id and version */
+    struct str aggregate_type;
+    struct str aggregate_id;
+    uint64_t stream_id; /* out: 0 when the stream does not exist */
+    uint64_t version;   /* out: 0 when it does not exist */
+};
+
+/* Fills the heads of `streams` in place and gives the stored events among
+ * `ids` (any order; NULL page when there is none) as a page that the caller
+ * unrefs.  Only between begin and commit. */
+bool store_append_lookup(struct store_writer *writer,
+                         struct append_stream *streams, size_t stream_count,
+                         const struct uuid *ids, size_t id_count,
+                         struct event_page **found_out, struct err *err)
+    MUST_USE;
+
+struct append_row {
+    const struct event *event; /* complete: position, version, recorded_at */
+    uint64_t stream_id;        /* position of the stream's first event */
+};
+
+enum append_end { APPEND_COMMITTED, APPEND_ROLLED_BACK, APPEND_UNCERTAIN };
+
+/* Inserts rows with contiguous positions from head + 1 and commits.  A row
+ * whose stream_id is its own position creates the stream.  `count` may be 0:
+ * just ends the transaction.  The transaction is over in every case. */
+enum append_end store_append_commit(struct store_writer *writer,
+                                    const struct append_row *rows,
+                                    size_t count, struct err *err) MUST_USE;
+void store_append_abort(struct store_writer *writer);
+
+/* ---- reading the log: any thread ---- */
+
+struct event_filter { /* STR_NONE: any */
+    struct str event_type;
+    struct str aggregate_type;
+};
+
+bool store_head(struct store *store, uint64_t *out, struct err *err) MUST_USE;
+
+/* Events with position > `after`, ascending, at most `limit`, read in one
+ * snapshot.  With a filter at most 100,000 positions are looked at in one
+ * call; page->scanned_to says how far it got. */
+bool store_read_after(struct store *store, uint64_t after, uint32_t limit,
+                      const struct event_filter *filter,
+                      struct event_page **out, struct err *err) MUST_USE;
+
+enum read_direction { READ_FORWARD, READ_BACKWARD };
+
+/* A stream from `from_version` on (inclusive; backward: 0 means the end).  An
+ * absent stream is an empty page. */
+bool store_read_stream(struct store *store, struct str aggregate_type,
+                       struct str aggregate_id, uint64_t from_version,
+                       uint32_t limit, enum read_direction direction,
+                       struct event_page **out, struct err *err) MUST_USE;
+
+struct stream_row {
+    uint64_t stream_id; /* what to pass as `after` */
+    struct str aggregate_type;
+    struct str aggregate_id;
+    uint64_t version;
+};
+
+/* Streams in the order of their first events.  Rows are in the arena. */
+bool store_list_streams(struct store *store, struct str aggregate_type,
+                        uint64_t after, uint32_t limit, struct arena *arena,
+                        struct stream_row **rows_out, size_t *count_out,
+                        struct err *err) MUST_USE;
+
+/* ---- checkpoints and leases ---- */
+
+/* The key of a checkpoint (decisions.md 32). */
+struct slice {
+    struct str subscription;
+    uint32_t generation;
+    uint32_t partition;
+    uint32_t partitions;
+};
+
+struct checkpoint {
+    struct slice slice;
+    uint64_t position;
+    uint64_t epoch;
+    struct uuid owner; /* nil: nobody */
+    bool expired;      /* the lease is over by the store's clock */
+    uint64_t events_processed;
+    int64_t updated_at_us;
+};
+
+enum lease_end { LEASE_FAILED = -1, LEASE_REFUSED, LEASE_TAKEN };
+
+/* Takes the slice for `owner` when nobody holds it, its lease has expired, or
+ * `owner` holds it already; raises the epoch in every case that takes it.
+ * REFUSED: another owner runs it; `*out` tells who and where it stands.
+ * FAILED with ERR_NOT_FOUND: no such checkpoint (install the projection
+ * first).  Texts of `*out` are those of `slice`. */
+enum lease_end store_lease_take(struct store *store, const struct slice *slice,
+                                struct uuid owner, uint32_t ttl_ms,
+                                struct checkpoint *out, struct err *err)
+    MUST_USE;
+/* Gives back all leases of `owner`; epochs stay. */
+bool store_lease_release(struct store *store, struct uuid owner,
+                         struct err *err) MUST_USE;
+/* All checkpoints, by subscription; rows and texts are in the arena. */
+bool store_list_checkpoints(struct store *store, struct arena *arena,
+                            struct checkpoint **rows_out, size_t *count_out,
+                            struct err *err) MUST_USE;
+
+/* The keeper's connection also listens for notices of other writers. */
+struct store_keeper *store_keeper_open(struct store *store, struct err *err)
+    MUST_USE;
+void store_keeper_close(struct store_keeper *keeper);
+
+struct beat {
+    uint64_t head;
+    struct checkpoint *held; /* slices of the owner, renewed; in the arena */
+    size_t held_count;
+};
+
+/* One statement: renews every lease of `owner`, tells which it still has, and
+ * the head (decisions.md 12). */
+bool store_keeper_beat(struct store_keeper *keeper, struct uuid owner,
+                       uint32_t ttl_ms, struct arena *arena, struct beat *out,
+                       struct err *err) MUST_USE;
+/* Sleeps until a notice comes, `wake_fd` becomes readable (it is not read), or
+ * the time is over; true when it was a notice, and `*head_out` is the head it
+ * named.  A broken connection ends the sleep early at most once. */
+bool store_keeper_wait(struct store_keeper *keeper, int wake_fd,
+                       uint32_t timeout_ms, uint64_t *head_out);
+
+/* ---- projections: their tables ---- */
+
+struct projection_def {
+    struct str name;
+    uint32_t generation;
+    uint32_t version;       /* of the script */
+    struct str script_hash; /* of script, modules and upcasts */
+    struct str definition;  /* canonical JSON of the tables, for comparing */
+    const struct table_def *tables;
+    size_t table_count;
+};
+
+/* What is installed under that name; false with ERR_NOT_FOUND when nothing is.
+ * `tables` stays NULL.  Texts are in the arena. */
+bool store_projection_find(struct store *store, struct str name,
+                           struct arena *arena, struct projection_def *out,
+                           struct err *err) MUST_USE;
+/* In one transaction: the generation's tables (`orders__1`) with their
+ * indexes, the public views, the registry rows and a checkpoint at `position`
+ * for each of `partitions` slices.  Doing it again for the same definition
+ * changes nothing.  ERR_CONFLICT: a table's name belongs to another
+ * projection, or to something that is not ours; it is named. */
+bool store_projection_install(struct store *store,
+                              const struct projection_def *def,
+                              uint32_t partitions, uint64_t position,
+                              struct err *err) MUST_USE;
+/* Notes that the installed projection now runs this script (same tables). */
+bool store_projection_note(struct store *store,
+                           const struct projection_def *def, struct err *err)
+    MUST_USE;
+
+/* ---- projections: committing a batch ---- */
+
+enum row_op {
+    ROW_PUT,    /* insert or replace the whole row */
+    ROW_INSERT, /* a second row with that key is ERR_DATA */
+    ROW_PATCH,  /* set `columns` where the row exists */
+    ROW_ADD,    /* add `columns`, from zero where the row does not exist */
+    ROW_DELETE,
+};
+
+struct row_change {
+    enum row_op op;
+    uint64_t columns;           /* bits of the columns that `values` gives */
+    const struct value *values; /* one a column of the table, key always set */
+};
+
+struct table_change {
+    const struct table_def *table;
+    const struct row_change *rows; /* one a key, sorted by key */
+    size_t count;
+};
+
+struct batch_commit {
+    struct slice slice;
+    uint64_t epoch;
+    uint64_t from;            /* the checkpoint that the batch was run from */
+    uint64_t to;              /* the last event looked at */
+    struct uuid to_event_id;  /* what stood there when it was read */
+    uint64_t events_processed; /* to add to the checkpoint's count */
+    const struct table_change *tables; /* sorted by name */
+    size_t table_count;
+};
+
+enum commit_end {
+    COMMIT_DONE,
+    COMMIT_FENCED,      /* somebody else moved on, or the log is not the one
+                           that was read: drop batch, overlay and caches */
+    COMMIT_REFUSED,     /* by the data (SQLSTATE 22, 23): ERR_DATA says why */
+    COMMIT_ROLLED_BACK, /* may be tried again */
+    COMMIT_UNCERTAIN,   /* settle before anything else */
+};
+
+/* Rows and checkpoint in one transaction, fenced (decisions.md 1): epoch and
+ * `from` must be the checkpoint's, and the event at `to` must still have
+ * `to_event_id`. */
+enum commit_end store_commit_batch(struct store *store,
+                                   const struct batch_commit *batch,
+                                   struct err *err) MUST_USE;
+/* After UNCERTAIN: locks the checkpoint's row, which waits the old transaction
+ * out, then reads it.  DONE, ROLLED_BACK, FENCED; or UNCERTAIN while the store
+ * cannot be asked. */
+enum commit_end store_commit_settle(struct store *store,
+                                    const struct batch_commit *batch,
+                                    struct err *err) MUST_USE;
+
+/* ---- projections: reading rows ---- */
+
+struct row {
+    struct value *values; /* one a column, in the table's order */
+};
+
+/* The rows of a generation's table by key, for handlers: rows_out[i] belongs
+ * to keys[i], values NULL when there is none.  In the arena. */
+bool store_rows_get(struct store *store, const struct table_def *table,
+                    uint32_t generation, const struct value *keys,
+                    size_t count, struct arena *arena, struct row **rows_out,
+                    struct err *err) MUST_USE;
+
+#define ROWS_MAX_FILTERS 8
+
+struct row_query {
+    const struct table_def *table;
+    size_t filter_count;
+    struct {
+        size_t column;
+        struct value value; /* VALUE_NULL: is null */
+    } filters[ROWS_MAX_FILTERS];
+    size_t order; /* column; the key breaks ties */
+    bool descending;
+    uint32_t limit;
+    bool resume; /* go on behind the row with these */
+    struct value after_order;
+    struct value after_key;
+};
+
+/* Rows through the public view, keyset paged.  In the arena. */
+bool store_rows_list(struct store *store, const struct row_query *query,
+                     struct arena *arena, struct row **rows_out,
+                     size_t *count_out, struct err *err) MUST_USE;
