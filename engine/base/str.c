@@ -68,10 +68,21 @@ bool str_to_i64(struct str s, int64_t *out)
     return true;
 }
 
-/* Length of the well-formed sequence at the start of `s`, which is not empty,
- * or 0.  The bounds of the second byte are those of Unicode's table 3-7: they
+bool str_is_utf8(struct str s)
+{
+    while (s.len > 0) {
+        size_t len = str_utf8_len(s);
+
+        if (len == 0)
+            return false;
+        s = str_n(s.ptr + len, s.len - len);
+    }
+    return true;
+}
+
+/* The bounds of the second byte are those of Unicode's table 3-7: they
  * keep out overlong forms, surrogates and what lies beyond U+10FFFF. */
-static size_t utf8_sequence(struct str s)
+size_t str_utf8_len(struct str s)
 {
     const uint8_t *at = (const uint8_t *)s.ptr;
     uint8_t low = 0x80;
@@ -92,18 +103,6 @@ static size_t utf8_sequence(struct str s)
             return 0;
     }
     return len;
-}
-
-bool str_is_utf8(struct str s)
-{
-    while (s.len > 0) {
-        size_t len = utf8_sequence(s);
-
-        if (len == 0)
-            return false;
-        s = str_n(s.ptr + len, s.len - len);
-    }
-    return true;
 }
 
 uint64_t str_hash(struct str s)
