@@ -66,9 +66,10 @@ struct index_def {
     size_t columns[8]; /* places in table_def.columns */
 };
 
-/* Columns are in the order of their names: a Lua table has no order of its
- * own, and the view must have one that never changes by itself.  The key
- * column comes first. */
+/* The key column comes first.  Columns of the installed generation keep their
+ * places and new ones follow, by name: a view may only grow at its end.  A
+ * first generation is in the order of names, as a Lua table has none of its
+ * own. */
 struct table_def {
     struct str name;
     size_t column_count;
@@ -87,7 +88,9 @@ bool value_parse_word(struct str word, enum value_kind *kind_out,
                       bool *nullable_out, struct err *err) MUST_USE;
 
 /* Table and column names: a lower-case letter, then lower-case letters,
- * digits and `_`, at most 48 bytes, no `__` (generations use it). */
+ * digits and `_`, at most 48 bytes, no `__` (generations use it).  Refused:
+ * names that begin with `perigee_`, `sqlite_` or `pg_`, and ctid, oid, rowid,
+ * tableoid, xmin, xmax, cmin, cmax. */
 bool value_check_name(struct str name, const char *what, struct err *err)
     MUST_USE;
 /* Place of a column, or -1. */

@@ -77,6 +77,16 @@ void append_queue_stop(struct append_queue *queue, uint64_t deadline_us);
 bool append_submit(struct append_queue *queue,
                    const struct append_request *request, uint32_t timeout_ms,
                    struct append_result *out, struct err *err) MUST_USE;
+/* The same without waiting: `done` is called once with the answer, on the
+ * writer's thread, and must not block.  Requests are taken in the order in
+ * which they were posted, and a batch keeps that order: an import posts far
+ * ahead and its events stand in the log as they stood in the file.  False
+ * (and `done` is not called) when the queue is full or stopping. */
+bool append_post(struct append_queue *queue,
+                 const struct append_request *request,
+                 void (*done)(void *arg, const struct append_result *result,
+                              const struct err *err),
+                 void *arg, struct err *err) MUST_USE;
 /* Requests waiting or in the writer's hands now. */
 size_t append_queue_waiting(struct append_queue *queue);
 /* For the liveness probe. */

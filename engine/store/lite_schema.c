@@ -8,6 +8,15 @@
  * times and shown rarely.  UUIDs are 16-byte blobs here; read-model tables
  * keep readable text instead (base/value.h).
  */
+const char lite_schema_meta[] =
+    "create table if not exists perigee_meta ("
+    "  one integer primary key check (one = 1),"
+    "  version integer not null,"
+    "  oldest_binary integer not null,"
+    "  log_id blob not null check (length(log_id) = 16)) strict;"
+    "insert into perigee_meta values (1, 0, 0, randomblob(16))"
+    "  on conflict do nothing;";
+
 const struct schema_step lite_schema_steps[] = {
     {1, 1,
      "create table perigee_streams ("
@@ -15,12 +24,13 @@ const struct schema_step lite_schema_steps[] = {
      "  type text not null,"
      "  key text not null,"
      "  unique (type, key)) strict;"
+     "create index perigee_streams_type on perigee_streams (type, id);"
 
      "create table perigee_events ("
      "  position integer primary key check (position > 0),"
      "  stream_id integer not null,"
      "  aggregate_version integer not null check (aggregate_version > 0),"
-     "  event_id blob not null,"
+     "  event_id blob not null check (length(event_id) = 16),"
      "  event_type text not null,"
      "  event_version integer not null check (event_version > 0),"
      "  aggregate_type text not null,"
@@ -43,7 +53,8 @@ const struct schema_step lite_schema_steps[] = {
      "create table perigee_checkpoints ("
      "  subscription text not null,"
      "  generation integer not null,"
-     "  partition integer not null,"
+     "  partition integer not null"
+     "    check (partition >= 0 and partition < partitions),"
      "  partitions integer not null,"
      "  position integer not null,"
      "  epoch integer not null default 0,"
@@ -57,10 +68,17 @@ const struct schema_step lite_schema_steps[] = {
      "create table perigee_projections ("
      "  name text primary key,"
      "  generation integer not null,"
+     "  installed_at integer not null) strict;"
+
+     "create table perigee_generations ("
+     "  projection text not null references perigee_projections (name),"
+     "  generation integer not null check (generation > 0),"
+     "  partitions integer not null check (partitions > 0),"
      "  version integer not null,"
      "  script_hash text not null,"
      "  definition text not null,"
-     "  installed_at integer not null) strict;"
+     "  installed_at integer not null,"
+     "  primary key (projection, generation)) strict;"
 
      "create table perigee_read_tables ("
      "  name text primary key,"

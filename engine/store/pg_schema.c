@@ -11,6 +11,16 @@
  * returning false, so that a batch can be sent as one pipeline: the error
  * makes the server skip everything behind it, the rows and the commit too.
  */
+const char pg_schema_meta[] =
+    "create schema if not exists perigee;"
+    "create table if not exists perigee.meta ("
+    "  one boolean primary key default true check (one),"
+    "  version integer not null,"
+    "  oldest_binary integer not null,"
+    "  log_id uuid not null);"
+    "insert into perigee.meta values (true, 0, 0, gen_random_uuid())"
+    "  on conflict do nothing;";
+
 const struct schema_step pg_schema_steps[] = {
     {1, 1,
      "create table perigee.streams ("
@@ -18,6 +28,7 @@ const struct schema_step pg_schema_steps[] = {
      "  type text collate \"C\" not null,"
      "  key text collate \"C\" not null,"
      "  unique (type, key));"
+     "create index streams_type on perigee.streams (type, id);"
 
      "create table perigee.events ("
      "  position bigint primary key check (position > 0),"
@@ -46,7 +57,8 @@ const struct schema_step pg_schema_steps[] = {
      "create table perigee.checkpoints ("
      "  subscription text collate \"C\" not null,"
      "  generation integer not null,"
-     "  partition integer not null,"
+     "  partition integer not null"
+     "    check (partition >= 0 and partition < partitions),"
      "  partitions integer not null,"
      "  position bigint not null,"
      "  epoch bigint not null default 0,"
@@ -60,10 +72,18 @@ const struct schema_step pg_schema_steps[] = {
      "create table perigee.projections ("
      "  name text collate \"C\" primary key,"
      "  generation integer not null,"
+     "  installed_at timestamptz not null default clock_timestamp());"
+
+     "create table perigee.generations ("
+     "  projection text collate \"C\" not null"
+     "    references perigee.projections (name),"
+     "  generation integer not null check (generation > 0),"
+     "  partitions integer not null check (partitions > 0),"
      "  version integer not null,"
      "  script_hash text not null,"
      "  definition text not null,"
-     "  installed_at timestamptz not null default clock_timestamp());"
+     "  installed_at timestamptz not null default clock_timestamp(),"
+     "  primary key (projection, generation));"
 
      "create table perigee.read_tables ("
      "  name text collate \"C\" primary key,"
@@ -72,12 +92,14 @@ const struct schema_step pg_schema_steps[] = {
 
      "create function perigee.advance(p_subscription text, p_generation int,"
      "    p_partition int, p_partitions int, p_epoch bigint, p_from bigint,"
-     "    p_to bigint, p_event uuid, p_processed bigint)"
+     "    p_to bigint, p_event uuid, p_processed bigint, p_ttl_ms int)"
      "  returns void language plpgsql volatile as $$"
      " begin"
      "   update perigee.checkpoints"
      "      set position = p_to,"
      "          events_processed = events_processed + p_processed,"
+     "          expires_at = clock_timestamp()"
+     "            + p_ttl_ms * interval '1 ms',"
      "          updated_at = clock_timestamp()"
      "    where subscription = p_subscription and generation = p_generation"
      "      and partition = p_partition and partitions = p_partitions"

@@ -11,7 +11,8 @@
  *                in the way of partitioning `events` (decisions.md 4)
  *   checkpoints  key (subscription, generation, partition, partitions);
  *                position, owner, epoch, expiry, count
- *   projections  what is installed: generation, script, definition
+ *   projections  what is installed, and which generation is live
+ *   generations  script and definition of each, live or being built
  *   read_tables  public name of each read model's table and its owner
  *
  * `events` repeats the stream's type and key, so that reading the log is a
@@ -28,6 +29,14 @@
 #define SCHEMA_VERSION 1 /* what this binary creates */
 /* The oldest schema this binary can run against. */
 #define SCHEMA_OLDEST 1
+
+/*
+ * `meta` exists before the first step: made under the migration lock when it
+ * is not there, with version 0, oldest_binary 0 and a fresh log id.  Each
+ * step's transaction moves version and oldest_binary.
+ */
+extern const char pg_schema_meta[];
+extern const char lite_schema_meta[];
 
 struct schema_step {
     uint32_t version;       /* after the step */

@@ -79,15 +79,17 @@ bool store_find_server(const char *url, char *address, size_t size) MUST_USE;
 /* ---- appending: the writer thread ---- */
 
 /*
- *   begin    transaction, log lock, and what others appended since `known_head`
+ *   begin    transaction, log lock, and what others appended since `known`
  *   lookup   heads of streams the cache does not know, events with these ids
  *   commit   one statement inserts events, new streams and event ids; commit
- *   abort    nothing happened; also after any failure of the three above
+ *   abort    nothing happened; after a failed begin or lookup, or instead of
+ *            commit, which ends the transaction itself in every case
  *
  * The client is never waited for while locked, but for the time of deciding in
- * memory.  After an UNCERTAIN commit call begin again with the same
- * `known_head`: it waits the old transaction out under the lock, and the delta
- * then shows whether the events are there.
+ * memory.  After an UNCERTAIN commit call begin again with the same place: it
+ * waits the old transaction out under the lock (valid because the lock was
+ * taken before the rows were sent), and the delta, or when it is cut a lookup
+ * of the batch's ids, then shows whether the events are there.
  */
 struct store_writer *store_writer_open(struct store *store, struct err *err)
     MUST_USE;
@@ -103,18 +105,26 @@ struct append_moved {
     struct uuid event_id;
 };
 
+/* A position and what stood there.  After a failover that lost the log's tail
+ * the number alone looks right while another event stands there. */
+struct log_place {
+    uint64_t position;    /* 0: before the first event */
+    struct uuid event_id; /* nil at 0 */
+};
+
 #define APPEND_DELTA_MAX 2000
 
 struct append_delta {
-    uint64_t head;  /* last committed position; 0 for an empty log */
-    int64_t now_us; /* the store's clock: recorded_at of this batch */
-    bool cut;       /* more than APPEND_DELTA_MAX events: none are given, and
-                       whoever keeps heads must forget them all */
+    struct log_place head; /* the last committed event */
+    int64_t now_us;        /* the store's clock: recorded_at of this batch */
+    bool cut; /* more than APPEND_DELTA_MAX events, or another event (or none)
+                 stands at `known`: none are given, and whoever keeps heads
+                 must forget them all */
     struct append_moved *moved; /* in the caller's arena, ascending */
     size_t count;
 };
 
-bool store_append_begin(struct store_writer *writer, uint64_t known_head,
+bool store_append_begin(struct store_writer *writer, struct log_place known,
                         struct arena *arena, struct append_delta *out,
                         struct err *err) MUST_USE;
 
@@ -125,13 +135,19 @@ struct append_stream { /* asked by name, answered with id and version */
     uint64_t version;   /* out: 0 when it does not exist */
 };
 
-/* Fills the heads of `streams` in place and gives the stored events among
- * `ids` (any order; NULL page when there is none) as a page that the caller
- * unrefs.  Only between begin and commit. */
+struct append_lookup {
+    struct append_stream *streams; /* filled in place */
+    size_t stream_count;
+    const struct uuid *ids; /* given by producers */
+    size_t id_count;
+    struct event_page *found; /* out: the stored events among `ids`, by
+                                 position; NULL when there is none; the caller
+                                 unrefs it */
+};
+
+/* One round trip.  Only between begin and commit. */
 bool store_append_lookup(struct store_writer *writer,
-                         struct append_stream *streams, size_t stream_count,
-                         const struct uuid *ids, size_t id_count,
-                         struct event_page **found_out, struct err *err)
+                         struct append_lookup *lookup, struct err *err)
     MUST_USE;
 
 struct append_row {
@@ -139,14 +155,26 @@ struct append_row {
     uint64_t stream_id;        /* position of the stream's first event */
 };
 
-enum append_end { APPEND_COMMITTED, APPEND_ROLLED_BACK, APPEND_UNCERTAIN };
+struct append_batch { /* grows with what must commit with the events */
+    const struct append_row *rows;
+    size_t count;
+};
+
+enum append_end {
+    APPEND_COMMITTED,
+    APPEND_STALE,       /* a unique key: forget heads, look ids up, decide again */
+    APPEND_REFUSED,     /* by the data (SQLSTATE 22, other 23): ERR_DATA; try
+                           each request alone */
+    APPEND_ROLLED_BACK, /* nothing happened; may be tried again */
+    APPEND_UNCERTAIN,
+};
 
 /* Inserts rows with contiguous positions from head + 1 and commits.  A row
- * whose stream_id is its own position creates the stream.  `count` may be 0:
- * just ends the transaction.  The transaction is over in every case. */
+ * whose stream_id is its own position creates the stream.  An empty batch just
+ * ends the transaction.  The transaction is over in every case. */
 enum append_end store_append_commit(struct store_writer *writer,
-                                    const struct append_row *rows,
-                                    size_t count, struct err *err) MUST_USE;
+                                    const struct append_batch *batch,
+                                    struct err *err) MUST_USE;
 void store_append_abort(struct store_writer *writer);
 
 /* ---- reading the log: any thread ---- */
@@ -158,9 +186,13 @@ struct event_filter { /* STR_NONE: any */
 
 bool store_head(struct store *store, uint64_t *out, struct err *err) MUST_USE;
 
+#define PAGE_MAX_BYTES (8u << 20)
+
 /* Events with position > `after`, ascending, at most `limit`, read in one
- * snapshot.  With a filter at most 100,000 positions are looked at in one
- * call; page->scanned_to says how far it got. */
+ * snapshot.  A page also ends behind PAGE_MAX_BYTES (at least one event): fewer
+ * than `limit` is not the end of the log; a page that did not move is.  With a filter at most 100,000 positions are looked at in one
+ * call; page->scanned_to says how far it got (never beyond the
+ * snapshot's head; `after` when nothing was there). */
 bool store_read_after(struct store *store, uint64_t after, uint32_t limit,
                       const struct event_filter *filter,
                       struct event_page **out, struct err *err) MUST_USE;
@@ -168,7 +200,7 @@ bool store_read_after(struct store *store, uint64_t after, uint32_t limit,
 enum read_direction { READ_FORWARD, READ_BACKWARD };
 
 /* A stream from `from_version` on (inclusive; backward: 0 means the end).  An
- * absent stream is an empty page. */
+ * absent stream is an empty page.  Ends behind PAGE_MAX_BYTES too. */
 bool store_read_stream(struct store *store, struct str aggregate_type,
                        struct str aggregate_id, uint64_t from_version,
                        uint32_t limit, enum read_direction direction,
@@ -189,7 +221,9 @@ bool store_list_streams(struct store *store, struct str aggregate_type,
 
 /* ---- checkpoints and leases ---- */
 
-/* The key of a checkpoint (decisions.md 32). */
+/* The key of a checkpoint (decisions.md 32).  All checkpoints of one
+ * (subscription, generation) have the same `partitions`: leases of two layouts
+ * would exclude nobody. */
 struct slice {
     struct str subscription;
     uint32_t generation;
@@ -211,9 +245,11 @@ enum lease_end { LEASE_FAILED = -1, LEASE_REFUSED, LEASE_TAKEN };
 
 /* Takes the slice for `owner` when nobody holds it, its lease has expired, or
  * `owner` holds it already; raises the epoch in every case that takes it.
- * REFUSED: another owner runs it; `*out` tells who and where it stands.
+ * REFUSED: another owner runs it; `*out` tells who and where it stands.  A row
+ * locked by a running commit is REFUSED too, never waited for.
  * FAILED with ERR_NOT_FOUND: no such checkpoint (install the projection
- * first).  Texts of `*out` are those of `slice`. */
+ * first); with ERR_CONFLICT: the generation is laid out in another number of
+ * partitions.  Texts of `*out` are those of `slice`. */
 enum lease_end store_lease_take(struct store *store, const struct slice *slice,
                                 struct uuid owner, uint32_t ttl_ms,
                                 struct checkpoint *out, struct err *err)
@@ -233,12 +269,16 @@ void store_keeper_close(struct store_keeper *keeper);
 
 struct beat {
     uint64_t head;
+    struct uuid log_id; /* differs from the one at start: another log */
     struct checkpoint *held; /* slices of the owner, renewed; in the arena */
     size_t held_count;
 };
 
 /* One statement: renews every lease of `owner`, tells which it still has, and
- * the head (decisions.md 12). */
+ * the head (decisions.md 12).  Rows locked by a running commit are skipped and
+ * reported as they were last committed: that commit renews them itself.  An
+ * epoch may be higher than the caller's: somebody reset or paused the slice,
+ * and its batch must be dropped. */
 bool store_keeper_beat(struct store_keeper *keeper, struct uuid owner,
                        uint32_t ttl_ms, struct arena *arena, struct beat *out,
                        struct err *err) MUST_USE;
@@ -253,28 +293,35 @@ bool store_keeper_wait(struct store_keeper *keeper, int wake_fd,
 struct projection_def {
     struct str name;
     uint32_t generation;
+    uint32_t partitions;
     uint32_t version;       /* of the script */
     struct str script_hash; /* of script, modules and upcasts */
-    struct str definition;  /* canonical JSON of the tables, for comparing */
+    struct str definition;  /* canonical JSON of the tables: columns as an array
+                               in their places, which are part of what is
+                               stored */
     const struct table_def *tables;
     size_t table_count;
 };
 
-/* What is installed under that name; false with ERR_NOT_FOUND when nothing is.
+/* The live generation installed under that name; false with ERR_NOT_FOUND when nothing is.
  * `tables` stays NULL.  Texts are in the arena. */
 bool store_projection_find(struct store *store, struct str name,
                            struct arena *arena, struct projection_def *out,
                            struct err *err) MUST_USE;
 /* In one transaction: the generation's tables (`orders__1`) with their
  * indexes, the public views, the registry rows and a checkpoint at `position`
- * for each of `partitions` slices.  Doing it again for the same definition
- * changes nothing.  ERR_CONFLICT: a table's name belongs to another
- * projection, or to something that is not ours; it is named. */
+ * for each of its partitions.  Doing it again for the same definition changes
+ * nothing.  Serialised with other installs and migrations by the migration
+ * lock; DDL waits 200 ms for table locks and tries again, never queueing
+ * readers behind it.  ERR_CONFLICT: a table's name belongs to another
+ * projection, or to something that is not ours, or the projection is installed
+ * with another definition or another number of partitions; it is named.
+ * Indexes are named `<table>__<generation>_<n>` (63 bytes at most). */
 bool store_projection_install(struct store *store,
                               const struct projection_def *def,
-                              uint32_t partitions, uint64_t position,
-                              struct err *err) MUST_USE;
-/* Notes that the installed projection now runs this script (same tables). */
+                              uint64_t position, struct err *err) MUST_USE;
+/* Notes that the installed projection now runs this script (same tables);
+ * only while holding its lease. */
 bool store_projection_note(struct store *store,
                            const struct projection_def *def, struct err *err)
     MUST_USE;
@@ -289,6 +336,9 @@ enum row_op {
     ROW_DELETE,
 };
 
+/* One change a key; where mixtures have no single op the overlay reads the row
+ * and gives PUT.  An ADD that creates the row takes value_zero for the columns
+ * that are not given. */
 struct row_change {
     enum row_op op;
     uint64_t columns;           /* bits of the columns that `values` gives */
@@ -305,9 +355,10 @@ struct batch_commit {
     struct slice slice;
     uint64_t epoch;
     uint64_t from;            /* the checkpoint that the batch was run from */
-    uint64_t to;              /* the last event looked at */
+    uint64_t to;              /* the last event looked at; > from, always */
     struct uuid to_event_id;  /* what stood there when it was read */
     uint64_t events_processed; /* to add to the checkpoint's count */
+    uint32_t ttl_ms;           /* the commit renews the lease */
     const struct table_change *tables; /* sorted by name */
     size_t table_count;
 };
@@ -316,20 +367,27 @@ enum commit_end {
     COMMIT_DONE,
     COMMIT_FENCED,      /* somebody else moved on, or the log is not the one
                            that was read: drop batch, overlay and caches */
-    COMMIT_REFUSED,     /* by the data (SQLSTATE 22, 23): ERR_DATA says why */
+    COMMIT_REFUSED,     /* by the data (SQLSTATE 22, 23, P0001 of a user's
+                           trigger): ERR_DATA says why */
+    COMMIT_BROKEN,      /* class 42 and the like (a table dropped, a right
+                           missing): ERR_CONFIG; stop the projection */
     COMMIT_ROLLED_BACK, /* may be tried again */
     COMMIT_UNCERTAIN,   /* settle before anything else */
 };
 
 /* Rows and checkpoint in one transaction, fenced (decisions.md 1): epoch and
  * `from` must be the checkpoint's, and the event at `to` must still have
- * `to_event_id`. */
+ * `to_event_id`.  The fence comes first, so the checkpoint's row is locked
+ * before any row of the tables is touched. */
 enum commit_end store_commit_batch(struct store *store,
                                    const struct batch_commit *batch,
                                    struct err *err) MUST_USE;
 /* After UNCERTAIN: locks the checkpoint's row, which waits the old transaction
- * out, then reads it.  DONE, ROLLED_BACK, FENCED; or UNCERTAIN while the store
- * cannot be asked. */
+ * out, then reads it.  Same epoch and position == to: DONE; same epoch and
+ * position == from: ROLLED_BACK; anything else, or another event at `to`:
+ * FENCED; UNCERTAIN while the store cannot be asked.  ROLLED_BACK is no
+ * promise: a backend that froze before it took the row may still commit; the
+ * retry is then FENCED and the batch dropped, which is right. */
 enum commit_end store_commit_settle(struct store *store,
                                     const struct batch_commit *batch,
                                     struct err *err) MUST_USE;
@@ -349,6 +407,8 @@ bool store_rows_get(struct store *store, const struct table_def *table,
 
 #define ROWS_MAX_FILTERS 8
 
+/* Nulls come first ascending and last descending on both stores, and indexes
+ * are made so.  Filters and order on json columns are ERR_INVALID_INPUT. */
 struct row_query {
     const struct table_def *table;
     size_t filter_count;

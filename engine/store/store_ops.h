@@ -16,13 +16,12 @@ struct store_ops {
     bool (*claim)(struct store *, const char *, struct err *);
     struct store_writer *(*writer_open)(struct store *, struct err *);
     void (*writer_close)(struct store_writer *);
-    bool (*append_begin)(struct store_writer *, uint64_t, struct arena *,
-                         struct append_delta *, struct err *);
-    bool (*append_lookup)(struct store_writer *, struct append_stream *,
-                          size_t, const struct uuid *, size_t,
-                          struct event_page **, struct err *);
+    bool (*append_begin)(struct store_writer *, struct log_place,
+                         struct arena *, struct append_delta *, struct err *);
+    bool (*append_lookup)(struct store_writer *, struct append_lookup *,
+                          struct err *);
     enum append_end (*append_commit)(struct store_writer *,
-                                     const struct append_row *, size_t,
+                                     const struct append_batch *,
                                      struct err *);
     void (*append_abort)(struct store_writer *);
     bool (*head)(struct store *, uint64_t *, struct err *);
@@ -49,7 +48,7 @@ struct store_ops {
     bool (*projection_find)(struct store *, struct str, struct arena *,
                             struct projection_def *, struct err *);
     bool (*projection_install)(struct store *, const struct projection_def *,
-                               uint32_t, uint64_t, struct err *);
+                               uint64_t, struct err *);
     bool (*projection_note)(struct store *, const struct projection_def *,
                             struct err *);
     enum commit_end (*commit_batch)(struct store *,
