@@ -140,9 +140,13 @@ static const char *after_value(enum json_kind kind, const char *at,
 
 struct json json_value(struct str checked)
 {
-    const char *end = checked.ptr + checked.len;
-    const char *at = json_skip_space(checked.ptr, end);
+    const char *end;
+    const char *at;
 
+    if (checked.len == 0)
+        return (struct json){JSON_END, STR_NONE};
+    end = checked.ptr + checked.len;
+    at = json_skip_space(checked.ptr, end);
     if (at == end)
         return (struct json){JSON_END, STR_NONE};
     while (json_is_space(end[-1]))

@@ -423,6 +423,8 @@ bool json_check(struct str text, struct buf *compact, struct err *err)
     size_t before = compact != NULL ? compact->len : 0;
     bool good;
 
+    if (str_is_none(text))
+        text = STR("");
     /* Not zeroed as a whole: most texts use few of `first_keys`. */
     c.start = c.at = c.copied = text.ptr;
     c.end = text.ptr + text.len;

@@ -2,7 +2,6 @@
 #include "base/json.h"
 #include "base/json_text.h"
 
-#include <inttypes.h>
 #include <math.h>
 
 void json_quote(struct buf *out, struct str s)
@@ -11,7 +10,7 @@ void json_quote(struct buf *out, struct str s)
         ['"'] = '"',  ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f',
         ['\n'] = 'n', ['\r'] = 'r',  ['\t'] = 't',
     };
-    const char *at = s.ptr;
+    const char *at = s.ptr != NULL ? s.ptr : "";
     const char *end = at + s.len;
     const char *copied = at;
 
@@ -103,16 +102,30 @@ void json_put_text(struct json_out *out, const char *key, const char *value)
     json_put_str(out, key, str_of(value));
 }
 
+/* Every event has three numbers, and printf is slow. */
+static void put_digits(struct buf *out, uint64_t number)
+{
+    char text[20];
+    char *first = text + sizeof(text);
+
+    do
+        *--first = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    buf_add(out, first, (size_t)(text + sizeof(text) - first));
+}
+
 void json_put_u64(struct json_out *out, const char *key, uint64_t value)
 {
     lead_in(out, key);
-    buf_printf(out->buf, "%" PRIu64, value);
+    put_digits(out->buf, value);
 }
 
 void json_put_i64(struct json_out *out, const char *key, int64_t value)
 {
     lead_in(out, key);
-    buf_printf(out->buf, "%" PRId64, value);
+    if (value < 0)
+        buf_char(out->buf, '-');
+    put_digits(out->buf, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
 }
 
 void json_put_double(struct json_out *out, const char *key, double value)
