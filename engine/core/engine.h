@@ -5,8 +5,13 @@
  * part it needs (no subscriptions, no keeper) and talks to it through the same
  * api/ as HTTP does.
  *
- * Probes read `struct picture`, which is refreshed from memory and never waits
- * for a database, a lock that someone works under, or a script.
+ * HTTP listens before the store is reached (decisions.md 7), so an engine has
+ * two ages.  Before engine_is_open() its parts are NULL and only probes,
+ * version and shutdown are answered, everything else with ERR_STORE; from then
+ * on the parts are there until engine_close, whatever the phase is.
+ *
+ * Probes read from memory and never wait for a database, a lock that someone
+ * works under, or a script.
  */
 #include "core/aggregate.h"
 #include "core/append_queue.h"
@@ -16,9 +21,8 @@
 #include "core/subscription.h"
 
 enum engine_part {
-    ENGINE_STORE_ONLY, /* migrate, check of the schema */
-    ENGINE_COMMANDS,   /* and appends, aggregates, reads */
-    ENGINE_SERVE,      /* and subscriptions and the keeper */
+    ENGINE_COMMANDS, /* appends, aggregates, reads */
+    ENGINE_SERVE,    /* and subscriptions and the keeper */
 };
 
 struct engine_options {
@@ -50,8 +54,11 @@ enum engine_phase {
 const char *engine_phase_name(enum engine_phase phase);
 
 struct engine {
-    /* --- set by engine_open, then read only --- */
-    struct engine_options options;
+    /* --- set by engine_new, then read only --- */
+    struct engine_options options; /* texts are borrowed from the caller */
+    struct uuid owner;
+    uint64_t started_ms;
+    /* --- set by engine_start, read only once engine_is_open --- */
     struct store *store;
     struct script_set *scripts;
     struct head *head;
@@ -60,26 +67,38 @@ struct engine {
     struct feed *feed;
     struct subscriptions *subs; /* NULL unless serving */
     struct keeper *keeper;      /* NULL unless serving */
-    struct uuid owner;
-    uint64_t started_ms;
     /* --- any thread, atomic --- */
+    int open;  /* see engine_is_open */
     int phase; /* enum engine_phase */
     int shutdown_asked; /* POST /api/shutdown */
+    /* --- any thread, under lock --- */
+    struct lock lock;
+    char start_error[512]; /* why it is not open yet, or empty */
     /* --- set before the API serves, read only then --- */
     void (*on_shutdown_asked)(void *arg); /* wakes the loop */
     void *on_shutdown_arg;
     struct heartbeat *loop_beat; /* NULL without a loop */
 };
 
+/* An engine that is not open yet; never NULL. */
+struct engine *engine_new(const struct engine_options *options);
 /* Opens the store, migrates or checks the schema, loads scripts, starts what
- * `part` says.  Script faults do not fail it: they show in health; a store
- * that is away does (ERR_STORE), unless it is ENGINE_SERVE and the caller
- * tries again. */
+ * `part` says; blocks.  `address` is where this engine is served (see
+ * store_claim), NULL for a command.  Script faults do not fail it: they show
+ * in health.  Everything is taken back on failure, and after ERR_STORE or
+ * ERR_POOL_TIMEOUT (the store is away) the caller may try again. */
+bool engine_start(struct engine *engine, enum engine_part part,
+                  const char *address, struct err *err) MUST_USE;
+/* Both in one, for a command. */
 struct engine *engine_open(const struct engine_options *options,
                            enum engine_part part, struct err *err) MUST_USE;
-/* Stops in the reverse order.  Graceful draining is core/shutdown's and comes
- * before this. */
+/* Stops in the reverse order and frees; NULL is fine.  Graceful draining is
+ * core/shutdown's and comes before this. */
 void engine_close(struct engine *engine);
+
+bool engine_is_open(const struct engine *engine);
+/* Why engine_start failed last; empty when it did not. */
+void engine_start_error(struct engine *engine, char *text, size_t size);
 
 enum engine_phase engine_phase(const struct engine *engine);
 void engine_move(struct engine *engine, enum engine_phase phase);

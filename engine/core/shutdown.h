@@ -4,20 +4,16 @@
  *
  *   stopping        unready at once; new work is refused, requests under way
  *                   finish
- *   draining        batches in flight commit, until drain_timeout
- *   checkpointing   leases are given back, positions are stored
+ *   draining        batches in flight commit; both until drain_timeout
+ *   checkpointing   everything is closed: leases go back, connections end
  *   stopped         or `forced`: past `timeout`, or at a second signal
  *
  * Whatever happens the store holds each event's effects exactly once; this is
- * about telling the truth and being quick.  Runs on a thread of its own, so
- * that the loop goes on taking signals; every count is a real one.
+ * about telling the truth and being quick.  The stages run on a thread of
+ * their own, so that the loop goes on taking signals, and a second thread
+ * watches the clock, so that a stage that hangs cannot hold up the end.
  */
 #include "core/engine.h"
-
-struct shutdown_options {
-    uint32_t timeout_ms;
-    uint32_t drain_timeout_ms;
-};
 
 struct shutdown_report {
     enum engine_phase phase; /* PHASE_STOPPED or PHASE_FORCED */
@@ -29,20 +25,33 @@ struct shutdown_report {
     uint64_t events_in_flight; /* when it ended */
 };
 
+struct shutdown_options {
+    uint32_t timeout_ms;
+    uint32_t drain_timeout_ms;
+    const char *reason; /* a literal */
+    void *arg;          /* of the functions below */
+    /* On the stages' thread: stop the taking of new work; whether requests
+     * are still under way; close everything that the engine serves and the
+     * engine itself; and, last of all, the end. */
+    void (*refuse)(void *arg);
+    bool (*finished)(void *arg);
+    void (*close)(void *arg);
+    void (*done)(void *arg);
+    /* On the watching thread, instead of `done`: time is over.  It should end
+     * the process, since nothing that was running can be relied on. */
+    void (*forced)(void *arg, const struct shutdown_report *report);
+};
+
 struct shutdown;
 
-/* `refuse` stops the taking of new work (HTTP) and `finished` tells whether
- * requests are still under way; both are called on the shutdown's thread. */
+/* Begins; `engine` may be closed by `close`. */
 struct shutdown *shutdown_begin(struct engine *engine,
                                 const struct shutdown_options *options,
-                                const char *reason,
-                                void (*refuse)(void *arg),
-                                bool (*finished)(void *arg), void *arg,
-                                void (*done)(void *arg), struct err *err)
-    MUST_USE;
-/* A second signal, from any phase. */
+                                struct err *err) MUST_USE;
+/* A second signal: `forced` is called soon, from whatever phase.  Any thread. */
 void shutdown_force(struct shutdown *shutdown);
-/* After `done` was called (on the shutdown's thread). */
+/* After `done` was called, on another thread: joins, reports, frees. */
 void shutdown_end(struct shutdown *shutdown, struct shutdown_report *out);
-/* One line of JSON: the fields of the contract. */
-void shutdown_write(const struct shutdown_report *report, struct json_out *out);
+/* The fields of the contract, as fields of a log record at INFO, or at
+ * CRITICAL when it was forced. */
+void shutdown_log(const struct shutdown_report *report);
