@@ -25,7 +25,7 @@ struct date {
     int day;
 };
 
-static uint64_t monotonic_us(void)
+uint64_t clock_us(void)
 {
     struct timespec now;
 
@@ -33,14 +33,9 @@ static uint64_t monotonic_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-uint64_t clock_us(void)
-{
-    return monotonic_us();
-}
-
 uint64_t clock_ms(void)
 {
-    return monotonic_us() / 1000;
+    return clock_us() / 1000;
 }
 
 int64_t clock_wall_us(void)

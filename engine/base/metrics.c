@@ -15,6 +15,19 @@
 
 enum kind { COUNTER, GAUGE, HISTOGRAM };
 
+struct info {
+    const char *name;
+    enum kind kind;
+    const char *label;
+    const char *help;
+};
+
+static const struct info infos[METRIC_COUNT] = {
+#define X(constant, name, kind, label, help) {name, kind, label, help},
+    METRIC_TABLE(X)
+#undef X
+};
+
 struct bound {
     double upper;
     const char *text; /* as OpenMetrics wants the label `le` */
@@ -48,19 +61,6 @@ struct metric_series {
     _Atomic int64_t level;
     _Atomic uint64_t buckets[MAX_BOUNDS]; /* not cumulative; last: +Inf */
     _Atomic double sum;
-};
-
-struct info {
-    const char *name;
-    enum kind kind;
-    const char *label;
-    const char *help;
-};
-
-static const struct info infos[METRIC_COUNT] = {
-#define X(constant, name, kind, label, help) {name, kind, label, help},
-    METRIC_TABLE(X)
-#undef X
 };
 
 static struct metric_series unlabelled[METRIC_COUNT] = {
