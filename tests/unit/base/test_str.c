@@ -139,6 +139,9 @@ static void malformed_utf8_is_refused(void **state UNUSED)
 
     for (size_t i = 0; i < COUNT(bad); i++)
         assert_false(str_is_utf8(str_of(bad[i])));
+    /* What goes on behind the slice is not the slice's. */
+    assert_false(str_is_utf8(str_n("\xc3\xa9", 1)));
+    assert_false(str_is_utf8(str_n("\xf0\x9f\x98\x80", 3)));
 }
 
 /* Reference values of the FNV authors. */

@@ -105,6 +105,7 @@ static void any_other_text_is_refused(void **state UNUSED)
         "01234567-89ab-cdef-0123-456789abcdef0",
         "{1234567-89ab-cdef-0123-456789abcde}",
         "g1234567-89ab-cdef-0123-456789abcdef",
+        "G1234567-89ab-cdef-0123-456789abcdef",
         "01234567-89ab-cdef-0123-456789abcde ",
         "012345678-9ab-cdef-0123-456789abcdef",
         "01234567-89ab-cdef-01234-56789abcdef",
