@@ -13,7 +13,7 @@ CC := gcc
 endif
 
 PKGS   := luajit libpq sqlite3 libuv libcurl gmp libcrypto
-OBJ    := $(BUILD)/obj$(if $(SAN),-$(SAN))
+OBJ    := $(BUILD)/obj$(if $(filter debug,$(MODE)),-debug)$(if $(SAN),-$(SAN))
 LAYERS := http cli api core store vm run base
 
 CFLAGS_release := -O2 -g
