@@ -53,6 +53,12 @@ struct append_request {
     const struct event *events;
     size_t count;
     bool ids_given; /* by the producer: repetitions are looked for */
+    /* NULL, or a flag shared by requests that must be stored in order or not
+     * at all: the queue sets it (atomic) as soon as one of them fails, and
+     * while it is set those behind fail with ERR_CONFLICT, undecided.  So a
+     * failure leaves no hole, although many were posted ahead.  The caller
+     * clears it once all have been answered. */
+    int *chain;
 };
 
 struct append_result {
@@ -80,8 +86,10 @@ bool append_submit(struct append_queue *queue,
 /* The same without waiting: `done` is called once with the answer, on the
  * writer's thread, and must not block.  Requests are taken in the order in
  * which they were posted, and a batch keeps that order: an import posts far
- * ahead and its events stand in the log as they stood in the file.  False
- * (and `done` is not called) when the queue is full or stopping. */
+ * ahead and its events stand in the log as they stood in the file.  A store
+ * that is away for APPEND_POST_TIMEOUT_MS is the answer ERR_STORE.  False (and
+ * `done` is not called) when the queue is full or stopping. */
+#define APPEND_POST_TIMEOUT_MS 60000
 bool append_post(struct append_queue *queue,
                  const struct append_request *request,
                  void (*done)(void *arg, const struct append_result *result,

@@ -1,0 +1,378 @@
+#include "core/append_decide.h"
+
+/*
+ * The life of a batch here: its jobs come in the order in which they were
+ * posted and keep it; rows point to the jobs' events (completed in place) and
+ * live in the batch's arena, as the table of ids does.
+ *
+ *   decide_job
+ *     |- an id of the job is in a row of this batch   put off to the next one
+ *     |- ids were stored before                       idempotent, or duplicate
+ *     |- the expectation does not hold                version_conflict
+ *     '- give_rows                                    versions and positions
+ */
+
+#include <stdio.h>
+
+/* Events by id: open addressing, at most half full, in the batch's arena. */
+struct id_map {
+    const struct event **slots;
+    size_t mask;
+};
+
+static const struct event **id_slot(const struct id_map *map, struct uuid id)
+{
+    uint64_t hash = str_hash(str_n((const char *)id.bytes, sizeof(id.bytes)));
+    size_t at = (size_t)hash & map->mask;
+
+    while (map->slots[at] != NULL && !uuid_eq(map->slots[at]->event_id, id))
+        at = (at + 1) & map->mask;
+    return &map->slots[at];
+}
+
+static void id_map_init(struct id_map *map, struct arena *arena, size_t items)
+{
+    size_t size = 16;
+
+    while (size < items * 2)
+        size *= 2;
+    map->slots = ARENA_ARRAY(arena, const struct event *, size);
+    map->mask = size - 1;
+}
+
+static const struct event *id_map_find(const struct id_map *map, struct uuid id)
+{
+    return *id_slot(map, id);
+}
+
+/* False when the id is there already. */
+static bool id_map_add(struct id_map *map, const struct event *event)
+{
+    const struct event **slot = id_slot(map, event->event_id);
+
+    if (*slot != NULL)
+        return false;
+    *slot = event;
+    return true;
+}
+
+/* What ids are compared with: the store's events and this batch's rows. */
+struct known_ids {
+    struct id_map stored;
+    struct id_map mine;
+};
+
+static size_t count_events(const struct list *jobs)
+{
+    size_t count = 0;
+
+    list_each (jobs, item)
+        count += LIST_ITEM(item, struct append_job, link)->request.count;
+    return count;
+}
+
+static bool job_ids_matter(const struct decision *decision,
+                           const struct append_job *job)
+{
+    return job->request.ids_given || decision->ask_every_id;
+}
+
+/* A stream is asked for once: a placeholder in the cache marks it. */
+static void ask_stream(struct decision *decision, const struct append_job *job,
+                       struct append_lookup *out)
+{
+    const struct append_request *request = &job->request;
+
+    if (stream_heads_find(decision->heads, request->aggregate_type,
+                          request->aggregate_id) != NULL)
+        return;
+    stream_heads_put(decision->heads, request->aggregate_type,
+                     request->aggregate_id, 0, 0);
+    out->streams[out->stream_count++] =
+        (struct append_stream){.aggregate_type = request->aggregate_type,
+                               .aggregate_id = request->aggregate_id};
+}
+
+void decide_questions(struct decision *decision, const struct list *jobs,
+                      struct append_lookup *out)
+{
+    size_t events = count_events(jobs);
+    struct uuid *ids = ARENA_ARRAY(decision->arena, struct uuid, events);
+
+    *out = (struct append_lookup){.ids = ids};
+    out->streams = ARENA_ARRAY(decision->arena, struct append_stream, events);
+    list_each (jobs, item) {
+        struct append_job *job = LIST_ITEM(item, struct append_job, link);
+
+        ask_stream(decision, job, out);
+        if (!job_ids_matter(decision, job))
+            continue;
+        for (size_t i = 0; i < job->request.count; i++)
+            ids[out->id_count++] = job->events[i].event_id;
+    }
+}
+
+static void note_streams(struct decision *decision,
+                         const struct append_lookup *found)
+{
+    for (size_t i = 0; i < found->stream_count; i++) {
+        const struct append_stream *stream = &found->streams[i];
+
+        stream_heads_put(decision->heads, stream->aggregate_type,
+                         stream->aggregate_id, stream->stream_id,
+                         stream->version);
+    }
+}
+
+static bool same_content(const struct event *a, const struct event *b)
+{
+    return str_eq(a->event_type, b->event_type) &&
+           a->event_version == b->event_version && str_eq(a->data, b->data) &&
+           str_eq(a->metadata, b->metadata);
+}
+
+static bool same_stream(const struct append_request *request,
+                        const struct event *event)
+{
+    return str_eq(request->aggregate_type, event->aggregate_type) &&
+           str_eq(request->aggregate_id, event->aggregate_id);
+}
+
+static void answer_error(struct append_job *job)
+{
+    job->failed = true;
+    job->state = JOB_ANSWERED;
+}
+
+static void answer_duplicate(struct append_job *job, const struct event *place)
+{
+    char id[UUID_TEXT_SIZE];
+
+    uuid_format(place->event_id, id);
+    err_set(&job->err, ERR_DUPLICATE_EVENT,
+            "event %s is stored already, as %.*s/%.*s version %llu", id,
+            STR_ARG(place->aggregate_type), STR_ARG(place->aggregate_id),
+            (unsigned long long)place->aggregate_version);
+    err_extra(&job->err,
+              "\"event_id\":\"%s\",\"position\":%llu,\"aggregate_version\":%llu",
+              id, (unsigned long long)place->position,
+              (unsigned long long)place->aggregate_version);
+    answer_error(job);
+}
+
+static void answer_repetition(struct append_job *job, const struct event *first,
+                              const struct event *last)
+{
+    job->result = (struct append_result){
+        .version = last->aggregate_version,
+        .first_position = first->position,
+        .last_position = last->position,
+        .idempotent = true,
+        .recorded_at_us = first->recorded_at_us,
+    };
+    job->state = JOB_ANSWERED;
+}
+
+/* decisions.md 30: all ids present, same stream, contiguous, same order and
+ * content is the first answer; anything else is a duplicate. */
+static void answer_stored(struct append_job *job, const struct id_map *stored,
+                          const struct event *place)
+{
+    const struct event *first = NULL;
+    const struct event *last = NULL;
+
+    for (size_t i = 0; i < job->request.count; i++) {
+        const struct event *event = id_map_find(stored, job->events[i].event_id);
+
+        if (event == NULL || !same_stream(&job->request, event) ||
+            !same_content(event, &job->events[i]) ||
+            (last != NULL &&
+             event->aggregate_version != last->aggregate_version + 1)) {
+            answer_duplicate(job, place);
+            return;
+        }
+        first = first != NULL ? first : event;
+        last = event;
+    }
+    answer_repetition(job, first, last);
+}
+
+/* The first event whose id stands twice in the request, or NULL. */
+static const struct event *repeated_id(struct decision *decision,
+                                       const struct append_job *job)
+{
+    struct id_map own;
+
+    if (!job->request.ids_given || job->request.count < 2)
+        return NULL;
+    id_map_init(&own, decision->arena, job->request.count);
+    for (size_t i = 0; i < job->request.count; i++)
+        if (!id_map_add(&own, &job->events[i]))
+            return &job->events[i];
+    return NULL;
+}
+
+static void answer_repeated(struct append_job *job, const struct event *event)
+{
+    char id[UUID_TEXT_SIZE];
+
+    uuid_format(event->event_id, id);
+    err_set(&job->err, ERR_DUPLICATE_EVENT,
+            "event %s stands twice in one append", id);
+    err_extra(&job->err, "\"event_id\":\"%s\"", id);
+    answer_error(job);
+}
+
+/* True when the ids settle the job: seen before, here or in the store. */
+static bool settled_by_ids(struct decision *decision, struct append_job *job,
+                           const struct known_ids *known)
+{
+    const struct event *repeated = repeated_id(decision, job);
+
+    if (repeated != NULL) {
+        answer_repeated(job, repeated);
+        return true;
+    }
+    for (size_t i = 0; i < job->request.count; i++) {
+        struct uuid id = job->events[i].event_id;
+        const struct event *place = id_map_find(&known->stored, id);
+
+        if (place != NULL) {
+            answer_stored(job, &known->stored, place);
+            return true;
+        }
+        if (id_map_find(&known->mine, id) != NULL) {
+            job->state = JOB_PUT_OFF;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool expectation_holds(const struct append_request *request,
+                              uint64_t version)
+{
+    switch (request->expect) {
+    case EXPECT_ANY:
+        return true;
+    case EXPECT_NO_STREAM:
+        return version == 0;
+    case EXPECT_STREAM_EXISTS:
+        return version > 0;
+    case EXPECT_VERSION:
+        return version == request->expected_version;
+    }
+    return false;
+}
+
+/* What the caller said, in its own words (never a sentinel number). */
+static const char *expectation_text(const struct append_request *request,
+                                    char number[24])
+{
+    switch (request->expect) {
+    case EXPECT_ANY:
+        return "\"any\"";
+    case EXPECT_NO_STREAM:
+        return "\"no_stream\"";
+    case EXPECT_STREAM_EXISTS:
+        return "\"stream_exists\"";
+    case EXPECT_VERSION:
+        break;
+    }
+    (void)snprintf(number, 24, "%llu",
+             (unsigned long long)request->expected_version);
+    return number;
+}
+
+static void answer_conflict(struct append_job *job, uint64_t version)
+{
+    char number[24];
+    const char *expected = expectation_text(&job->request, number);
+
+    err_set(&job->err, ERR_VERSION_CONFLICT,
+            "%.*s/%.*s is at version %llu, expected %s",
+            STR_ARG(job->request.aggregate_type),
+            STR_ARG(job->request.aggregate_id), (unsigned long long)version,
+            expected);
+    err_extra(&job->err, "\"expected_version\":%s,\"actual_version\":%llu",
+              expected, (unsigned long long)version);
+    answer_error(job);
+}
+
+static void give_place(struct decision *decision, struct event *event,
+                       const struct stream_head *stream)
+{
+    event->position = decision->last.position + 1;
+    event->aggregate_version = stream->version + 1;
+    event->recorded_at_us = decision->now_us;
+    decision->last.position = event->position;
+    decision->last.event_id = event->event_id;
+}
+
+static void give_rows(struct decision *decision, struct append_job *job,
+                      struct stream_head *stream, struct id_map *mine)
+{
+    job->result = (struct append_result){
+        .first_position = decision->last.position + 1,
+        .recorded_at_us = decision->now_us,
+    };
+    for (size_t i = 0; i < job->request.count; i++) {
+        struct event *event = &job->events[i];
+
+        give_place(decision, event, stream);
+        if (stream->stream_id == 0)
+            stream->stream_id = event->position;
+        stream->version = event->aggregate_version;
+        decision->rows[decision->row_count++] = (struct append_row){
+            .event = event,
+            .stream_id = stream->stream_id,
+        };
+        (void)id_map_add(mine, event);
+    }
+    job->result.version = stream->version;
+    job->result.last_position = decision->last.position;
+    job->state = JOB_DECIDED;
+}
+
+static void decide_job(struct decision *decision, struct append_job *job,
+                       struct known_ids *known)
+{
+    struct stream_head *stream =
+        stream_heads_find(decision->heads, job->request.aggregate_type,
+                          job->request.aggregate_id);
+
+    job->failed = false;
+    if (settled_by_ids(decision, job, known))
+        return;
+    if (!expectation_holds(&job->request, stream->version)) {
+        answer_conflict(job, stream->version);
+        return;
+    }
+    give_rows(decision, job, stream, &known->mine);
+}
+
+static void know_ids(struct decision *decision, struct known_ids *known,
+                     const struct event_page *found, size_t events)
+{
+    size_t count = found != NULL ? found->count : 0;
+
+    id_map_init(&known->stored, decision->arena, count);
+    for (size_t i = 0; i < count; i++)
+        (void)id_map_add(&known->stored, &found->events[i]);
+    id_map_init(&known->mine, decision->arena, events);
+}
+
+void decide_batch(struct decision *decision, struct list *jobs,
+                  const struct append_lookup *found)
+{
+    size_t events = count_events(jobs);
+    struct known_ids known;
+
+    note_streams(decision, found);
+    know_ids(decision, &known, found->found, events);
+    decision->rows = ARENA_ARRAY(decision->arena, struct append_row, events);
+    decision->row_count = 0;
+    decision->last = decision->head;
+    list_each (jobs, item)
+        decide_job(decision, LIST_ITEM(item, struct append_job, link), &known);
+}

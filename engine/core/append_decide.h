@@ -1,0 +1,32 @@
+#pragma once
+/*
+ * Decides a batch of appends in memory, under the log's lock: who may append,
+ * with which versions and positions; who conflicts; who was stored before.
+ *
+ * Nothing here talks to the store.  decide_questions says what has to be looked
+ * up first; decide_batch then answers every job or gives it rows.  Answers are
+ * final only when the batch has committed: a conflict with a neighbour of the
+ * same batch is no conflict when that neighbour was rolled back.
+ */
+#include "core/append_job.h"
+#include "core/stream_heads.h"
+
+struct decision {
+    /* --- given --- */
+    struct stream_heads *heads;
+    struct arena *arena;      /* of the batch */
+    struct log_place head;    /* the last committed event */
+    int64_t now_us;           /* the store's clock */
+    bool ask_every_id;        /* after a unique violation */
+    /* --- made --- */
+    struct append_row *rows;
+    size_t row_count;
+    struct log_place last; /* the head once the rows are committed */
+};
+
+/* Streams and ids that must be looked up before these jobs can be decided. */
+void decide_questions(struct decision *decision, const struct list *jobs,
+                      struct append_lookup *out);
+/* Notes what the lookup found, then decides job by job, in order. */
+void decide_batch(struct decision *decision, struct list *jobs,
+                  const struct append_lookup *found);

@@ -1,0 +1,33 @@
+#pragma once
+/*
+ * One append on its way: the request as it was copied, and its answer.  Made by
+ * the caller's thread, owned by the queue until `done` is called on the
+ * writer's thread, which frees it afterwards.
+ */
+#include "base/list.h"
+#include "core/append_queue.h"
+
+enum job_state {
+    JOB_WAITING,  /* nothing was done yet */
+    JOB_DECIDED,  /* rows are in the batch that is being committed */
+    JOB_ANSWERED, /* result or err is final once the batch has committed */
+    JOB_PUT_OFF,  /* belongs behind another of this batch: next time */
+};
+
+struct append_job {
+    struct list link;
+    struct arena arena; /* owns the copies below */
+    struct append_request request;
+    struct event *events; /* request.events, writable */
+    size_t bytes;         /* of all its texts */
+    uint64_t posted_us;
+    uint64_t deadline_us;
+    void (*done)(void *arg, const struct append_result *result,
+                 const struct err *err);
+    void *arg;
+    /* --- the writer's --- */
+    enum job_state state;
+    bool failed;
+    struct append_result result;
+    struct err err;
+};
