@@ -153,10 +153,11 @@ static void answer_duplicate(struct append_job *job, const struct event *place)
             "event %s is stored already, as %.*s/%.*s version %llu", id,
             STR_ARG(place->aggregate_type), STR_ARG(place->aggregate_id),
             (unsigned long long)place->aggregate_version);
-    err_extra(&job->err,
-              "\"event_id\":\"%s\",\"position\":%llu,\"aggregate_version\":%llu",
-              id, (unsigned long long)place->position,
-              (unsigned long long)place->aggregate_version);
+    err_extra(
+        &job->err,
+        "\"event_id\":\"%s\",\"position\":%llu,\"aggregate_version\":%llu", id,
+        (unsigned long long)place->position,
+        (unsigned long long)place->aggregate_version);
     answer_error(job);
 }
 
@@ -182,7 +183,8 @@ static void answer_stored(struct append_job *job, const struct id_map *stored,
     const struct event *last = NULL;
 
     for (size_t i = 0; i < job->request.count; i++) {
-        const struct event *event = id_map_find(stored, job->events[i].event_id);
+        const struct event *event =
+            id_map_find(stored, job->events[i].event_id);
 
         if (event == NULL || !same_stream(&job->request, event) ||
             !same_content(event, &job->events[i]) ||
@@ -280,7 +282,7 @@ static const char *expectation_text(const struct append_request *request,
         break;
     }
     (void)snprintf(number, 24, "%llu",
-             (unsigned long long)request->expected_version);
+                   (unsigned long long)request->expected_version);
     return number;
 }
 

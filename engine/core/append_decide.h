@@ -14,10 +14,10 @@
 struct decision {
     /* --- given --- */
     struct stream_heads *heads;
-    struct arena *arena;      /* of the batch */
-    struct log_place head;    /* the last committed event */
-    int64_t now_us;           /* the store's clock */
-    bool ask_every_id;        /* after a unique violation */
+    struct arena *arena;   /* of the batch */
+    struct log_place head; /* the last committed event */
+    int64_t now_us;        /* the store's clock */
+    bool ask_every_id;     /* after a unique violation */
     /* --- made --- */
     struct append_row *rows;
     size_t row_count;

@@ -29,8 +29,8 @@
 struct append_queue;
 
 struct append_options {
-    struct store *store; /* borrowed: closed after the queue */
-    struct head *head;   /* borrowed likewise */
+    struct store *store;  /* borrowed: closed after the queue */
+    struct head *head;    /* borrowed likewise */
     uint32_t max_waiting; /* requests; more get ERR_OVERLOADED */
 };
 

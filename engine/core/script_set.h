@@ -10,7 +10,7 @@
 #include "vm/script.h"
 
 struct script_set_options {
-    const char *aggregates;  /* folders */
+    const char *aggregates; /* folders */
     const char *projections;
     size_t memory_bytes; /* of a state */
 };
@@ -27,10 +27,10 @@ struct script_set {
     struct arena arena;
     struct source_tree *aggregate_tree;
     struct source_tree *projection_tree;
-    struct aggregate_decl *aggregates; /* by type */
+    struct aggregate_decl *aggregates; /* in the order of their files */
     const struct source **aggregate_sources;
     size_t aggregate_count;
-    struct projection_decl *projections; /* by name */
+    struct projection_decl *projections; /* likewise */
     const struct source **projection_sources;
     size_t projection_count;
     struct script_fault *faults;

@@ -19,8 +19,7 @@ static struct stream_head *find_in(struct stream_head *entry, uint64_t hash,
                                    struct str aggregate_id)
 {
     for (; entry != NULL; entry = entry->next)
-        if (entry->hash == hash &&
-            str_eq(entry->aggregate_id, aggregate_id) &&
+        if (entry->hash == hash && str_eq(entry->aggregate_id, aggregate_id) &&
             str_eq(entry->aggregate_type, aggregate_type))
             return entry;
     return NULL;

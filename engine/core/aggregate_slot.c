@@ -1,0 +1,202 @@
+#include "core/aggregate_slot.h"
+
+#include "base/mem.h"
+
+void slot_init(struct aggregate_slot *slot, struct script_set *scripts)
+{
+    lock_init(&slot->lock);
+    signal_init(&slot->released);
+    list_init(&slot->entries);
+    slot->scripts = scripts;
+    slot->script_number = NEW_ARRAY(int, scripts->aggregate_count + 1);
+}
+
+static void entry_free(struct aggregate_slot *slot,
+                       struct aggregate_entry *entry)
+{
+    list_remove(&entry->link);
+    slot->entry_count--;
+    mem_free(entry);
+}
+
+void slot_done(struct aggregate_slot *slot)
+{
+    while (!list_is_empty(&slot->entries))
+        entry_free(slot,
+                   LIST_ITEM(slot->entries.next, struct aggregate_entry, link));
+    vm_free(slot->vm);
+    arena_done(&slot->arena);
+    mem_free(slot->script_number);
+    signal_done(&slot->released);
+    lock_done(&slot->lock);
+}
+
+/* ---- claims ---- */
+
+static struct aggregate_entry *find(struct aggregate_slot *slot, size_t script,
+                                    struct str id)
+{
+    list_each (&slot->entries, item) {
+        struct aggregate_entry *entry =
+            LIST_ITEM(item, struct aggregate_entry, link);
+
+        if (entry->script == script && str_eq(entry->id, id))
+            return entry;
+    }
+    return NULL;
+}
+
+static bool is_claimed(const struct aggregate_entry *entry)
+{
+    return entry->serving != entry->next_ticket;
+}
+
+/* Makes room in the cache; claimed entries stay, so it may run over by as many
+ * as there are requests. */
+static void evict(struct aggregate_slot *slot)
+{
+    list_each_safe (&slot->entries, item, after) {
+        struct aggregate_entry *entry =
+            LIST_ITEM(item, struct aggregate_entry, link);
+
+        if (slot->entry_count < SLOT_CACHE)
+            return;
+        if (is_claimed(entry))
+            continue;
+        slot_drop_state(slot, entry);
+        entry_free(slot, entry);
+    }
+}
+
+static struct aggregate_entry *add(struct aggregate_slot *slot, size_t script,
+                                   struct str id)
+{
+    struct aggregate_entry *entry = mem_zalloc(sizeof(*entry) + id.len);
+    char *text = (char *)(entry + 1);
+
+    memcpy(text, id.ptr, id.len);
+    entry->id = str_n(text, id.len);
+    entry->script = script;
+    entry->state = -1;
+    list_append(&slot->entries, &entry->link);
+    slot->entry_count++;
+    return entry;
+}
+
+struct aggregate_entry *slot_claim(struct aggregate_slot *slot, size_t script,
+                                   struct str id)
+{
+    struct aggregate_entry *entry;
+    uint64_t ticket;
+
+    lock_take(&slot->lock);
+    entry = find(slot, script, id);
+    if (entry == NULL) {
+        evict(slot);
+        entry = add(slot, script, id);
+    }
+    ticket = entry->next_ticket++;
+    while (entry->serving != ticket)
+        signal_wait(&slot->released, &slot->lock);
+    lock_give(&slot->lock);
+    return entry;
+}
+
+void slot_release(struct aggregate_slot *slot, struct aggregate_entry *entry)
+{
+    lock_take(&slot->lock);
+    entry->serving++;
+    list_remove(&entry->link); /* most recently used: to the end */
+    list_append(&slot->entries, &entry->link);
+    signal_all(&slot->released);
+    lock_give(&slot->lock);
+}
+
+/* ---- the Lua world ---- */
+
+static bool load_scripts(struct aggregate_slot *slot, struct err *err)
+{
+    const struct script_set *scripts = slot->scripts;
+
+    for (size_t i = 0; i < scripts->aggregate_count; i++) {
+        struct aggregate_decl unused;
+
+        slot->script_number[i] =
+            vm_load_aggregate(slot->vm, scripts->aggregate_sources[i],
+                              &slot->arena, &unused, err);
+        if (slot->script_number[i] < 0)
+            return false;
+    }
+    return true;
+}
+
+static bool make_world(struct aggregate_slot *slot, struct err *err)
+{
+    struct vm_options options = {
+        .memory_bytes = slot->scripts->memory_bytes,
+        .load_timeout_ms = 5000,
+        .modules = slot->scripts->aggregate_tree,
+    };
+
+    vm_free(slot->vm);
+    arena_reset(&slot->arena);
+    slot->world++; /* no entry has a state in the new one */
+    slot->vm = vm_new(&options, err);
+    if (slot->vm != NULL && load_scripts(slot, err))
+        return true;
+    vm_free(slot->vm);
+    slot->vm = NULL;
+    return false;
+}
+
+/* When live states alone fill half of the ceiling they all go: folding again
+ * costs a read, running into the ceiling costs a failed command. */
+static void relieve(struct aggregate_slot *slot)
+{
+    size_t half = slot->scripts->memory_bytes / 2;
+
+    if (vm_memory_bytes(slot->vm) < half)
+        return;
+    list_each (&slot->entries, item) {
+        struct aggregate_entry *entry =
+            LIST_ITEM(item, struct aggregate_entry, link);
+
+        if (!is_claimed(entry))
+            slot_drop_state(slot, entry);
+    }
+    vm_rest(slot->vm);
+}
+
+struct vm *slot_enter(struct aggregate_slot *slot, struct err *err)
+{
+    lock_take(&slot->lock);
+    if (slot->vm == NULL || vm_is_broken(slot->vm)) {
+        if (!make_world(slot, err)) {
+            lock_give(&slot->lock);
+            return NULL;
+        }
+    }
+    relieve(slot);
+    return slot->vm;
+}
+
+void slot_leave(struct aggregate_slot *slot)
+{
+    lock_give(&slot->lock);
+}
+
+bool slot_has_state(const struct aggregate_slot *slot,
+                    const struct aggregate_entry *entry)
+{
+    return entry->world == slot->world && entry->state >= 0 &&
+           slot->vm != NULL && !vm_is_broken(slot->vm);
+}
+
+void slot_drop_state(struct aggregate_slot *slot, struct aggregate_entry *entry)
+{
+    if (slot_has_state(slot, entry))
+        vm_state_drop(slot->vm, entry->state);
+    entry->world = 0;
+    entry->state = -1;
+    entry->version = 0;
+}

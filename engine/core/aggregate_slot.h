@@ -1,0 +1,64 @@
+#pragma once
+/*
+ * One of the 16 places where aggregates live: a Lua world with every aggregate
+ * script loaded, the lock that guards it, and a small cache of folded states.
+ *
+ * An aggregate in use is claimed: claims on one aggregate are served in order
+ * of arrival, claims on others of the slot go on.  The claim's holder may work
+ * on the entry without the lock; the Lua world needs the lock, always.
+ *
+ * A world that broke (deadline, memory) is replaced by the next use, and every
+ * state in it is gone: an entry whose `world` is not the slot's has no state.
+ */
+#include "base/list.h"
+#include "core/script_set.h"
+#include "run/thread.h"
+#include "vm/vm_aggregate.h"
+
+#define SLOT_CACHE 64
+
+struct aggregate_entry {
+    struct list link; /* in slot->entries, least recently used first */
+    size_t script;    /* place in script_set.aggregates */
+    struct str id;    /* behind the struct */
+    /* --- under the slot's lock --- */
+    uint64_t next_ticket;
+    uint64_t serving;
+    /* --- the claim's holder --- */
+    uint64_t world; /* in which `state` lives; 0: no state */
+    int state;
+    uint64_t version; /* of the state */
+};
+
+struct aggregate_slot {
+    struct lock lock;
+    struct signal released;
+    /* --- under lock --- */
+    struct script_set *scripts; /* borrowed from aggregates */
+    struct vm *vm;
+    uint64_t world;     /* counts the states made; 0: none yet */
+    int *script_number; /* of each aggregate in `vm` */
+    struct arena arena; /* declarations of this world: not used, only owned */
+    struct list entries;
+    size_t entry_count;
+};
+
+void slot_init(struct aggregate_slot *slot, struct script_set *scripts);
+void slot_done(struct aggregate_slot *slot);
+
+/* Waits for its turn; the entry stays until slot_release. */
+struct aggregate_entry *slot_claim(struct aggregate_slot *slot, size_t script,
+                                   struct str id);
+void slot_release(struct aggregate_slot *slot, struct aggregate_entry *entry);
+
+/* Takes the lock with a Lua world that works; NULL (and no lock) on failure. */
+struct vm *slot_enter(struct aggregate_slot *slot, struct err *err)
+    TSA(no_thread_safety_analysis);
+void slot_leave(struct aggregate_slot *slot) TSA(no_thread_safety_analysis);
+
+/* Under the lock. */
+bool slot_has_state(const struct aggregate_slot *slot,
+                    const struct aggregate_entry *entry);
+/* Forgets the entry's state. */
+void slot_drop_state(struct aggregate_slot *slot,
+                     struct aggregate_entry *entry);
