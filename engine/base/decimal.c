@@ -282,7 +282,7 @@ bool decimal_parse(struct decimal *out, struct str text, struct err *err)
     int64_t scale = (int64_t)s.fraction.len - s.exponent;
     int64_t zeros = scale < 0 && digits > 0 ? -scale : 0;
 
-    if (scale > DECIMAL_MAX_DIGITS || zeros > DECIMAL_MAX_DIGITS ||
+    if (scale > DECIMAL_MAX_DIGITS ||
         digits + (size_t)zeros > DECIMAL_MAX_DIGITS)
         return fail_too_long(err);
     if (digits == 0)

@@ -19,9 +19,9 @@
 #define SCAN_KEYS 16
 
 struct key {
-    struct str raw;  /* as written: says where it stands */
-    struct str text; /* decoded */
-    uint64_t print;  /* equal texts have equal prints */
+    struct str raw;       /* as written: says where it stands */
+    struct str text;      /* decoded */
+    uint64_t fingerprint; /* equal for equal texts */
 };
 
 struct check {
@@ -205,7 +205,7 @@ static bool check_word(struct check *c, struct str word)
 /* ---- keys of open objects ---- */
 
 /* Fast, and no defence against collisions: those cost a comparison. */
-static uint64_t key_print(struct str text)
+static uint64_t key_fingerprint(struct str text)
 {
     uint64_t head = 0;
     uint64_t tail = 0;
@@ -218,7 +218,7 @@ static uint64_t key_print(struct str text)
 
 static bool same_key(const struct key *a, const struct key *b)
 {
-    return a->print == b->print && str_eq(a->text, b->text);
+    return a->fingerprint == b->fingerprint && str_eq(a->text, b->text);
 }
 
 static int key_order(const void *left, const void *right)
@@ -227,8 +227,8 @@ static int key_order(const void *left, const void *right)
     const struct key *b = right;
     int order;
 
-    if (a->print != b->print)
-        return a->print < b->print ? -1 : 1;
+    if (a->fingerprint != b->fingerprint)
+        return a->fingerprint < b->fingerprint ? -1 : 1;
     order = str_cmp(a->text, b->text);
     if (order != 0)
         return order;
@@ -284,7 +284,7 @@ static bool check_key(struct check *c, size_t first)
     if (!check_string(c, &key.raw, &escaped))
         return false;
     key.text = escaped ? decode_key(c, key.raw) : key.raw;
-    key.print = key_print(key.text);
+    key.fingerprint = key_fingerprint(key.text);
     for (size_t i = first; i < c->key_count && i < first + SCAN_KEYS; i++)
         if (same_key(&c->keys[i], &key))
             return fail_duplicate(c, &key);
