@@ -51,8 +51,11 @@ struct log_field {
 #define LOG_JSON(k, v)   ((struct log_field){.key = (k), .kind = LOG_KIND_JSON, .str = (v)})
 /* code and text of an error, as fields `code` and `exception` */
 #define LOG_ERR(e) LOG_TEXT("code", err_name((e)->code)), LOG_TEXT("exception", (e)->text)
+/* A field before the first, so that there may be none (static analysers do not
+ * know __VA_OPT__). */
+#define LOG_NO_FIELD     ((struct log_field){.kind = LOG_KIND_END})
 #define LOG_FIELDS(...)                                                        \
-    ((const struct log_field[]){__VA_ARGS__ __VA_OPT__(,) {.kind = LOG_KIND_END}})
+    ((const struct log_field[]){LOG_NO_FIELD, ##__VA_ARGS__, LOG_NO_FIELD} + 1)
 
 #define log_debug(logger, message, ...)    log_write(LOG_DEBUG, logger, message, LOG_FIELDS(__VA_ARGS__))
 #define log_info(logger, message, ...)     log_write(LOG_INFO, logger, message, LOG_FIELDS(__VA_ARGS__))
