@@ -42,7 +42,7 @@ libs = $(foreach l,$1,$(OBJ)/lib$(l).a)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
-all: $(BUILD)/perigee ## build the engine (build/perigee)
+all: $(BUILD)/perigee ## build the engine (build/perigee); MODE=debug: with fault points
 
 $(BUILD)/perigee: $(OBJ)/perigee
 	@cp -f $< $@
@@ -84,6 +84,42 @@ unit-$1: $$(call unit_tests,$1)
 endef
 $(foreach l,$(LAYERS),$(eval $(call layer_tests,$(l))))
 
+# What is right in engine/ sees all; its tests link all but main().
+$(OBJ)/unit/app/%: tests/unit/app/%.c $(filter-out %/main.o,$(call objs,$(wildcard engine/*.c))) $(call libs,$(LAYERS))
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -iquote tests -MMD -MP -MF $@.d $(ALL_LDFLAGS) -o $@ $(filter %.c %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS) -lcmocka
+
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
 
+# Packages may be missing until `deps` has run, so what needs them is asked of
+# a make of its own.
+AGAIN := $(MAKE) --no-print-directory
+PARALLEL := $(AGAIN) -j$(shell nproc)
+
+deps: ## install the Debian packages that are missing
+	@scripts/deps.sh
+
+run: ## serve the Order example on 127.0.0.1:8000
+	@$(AGAIN) deps
+	@$(PARALLEL) -s all
+	@mkdir -p data && PERIGEE_HELLO=1 exec $(BUILD)/perigee serve
+
+demo: ## import a day of a real shop and print its tables
+	@$(AGAIN) deps
+	@$(PARALLEL) -s all
+	@PERIGEE_BIN=$(abspath $(BUILD)/perigee) examples/shop/demo.sh
+
+install: all ## install under PREFIX (/usr/local), with examples and defaults
+	install -D -m 755 $(BUILD)/perigee $(DESTDIR)$(PREFIX)/bin/perigee
+	find config lua projections examples docs -type f ! -path 'examples/shop/data/*' \
+	    -exec install -D -m 644 {} $(DESTDIR)$(PREFIX)/share/perigee/{} \;
+
+clean: ## remove what was built
+	rm -rf $(BUILD)
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
 include tests/tests.mk
+
+.PHONY: all deps run demo install clean help

@@ -1,0 +1,165 @@
+-- Runs tests and says at the end how it went:
+--
+--     luajit tests/run.lua SUITE… [-- UNIT_PROGRAM…]
+--
+-- Suites: `unit` (the programs given), `spec` (tests/spec), `e2e` (tests/e2e on
+-- each store) and `proofs` (tests/proofs on each store).  The stores: SQLite,
+-- and PostgreSQL when PERIGEE_TEST_PG_URL names a server, as
+-- tests/support/pg.sh does.  From the environment:
+--
+--     PERIGEE_BIN          the engine that e2e and proofs drive
+--     PERIGEE_TEST_LOGS    folder of the full outputs (build/test-logs)
+--     PERIGEE_TEST_ONLY    a Lua pattern: only programs with such a name
+--     PERIGEE_TEST_FULL    1: proofs at the size that issues name
+--     PERIGEE_TEST_REDUCED 1: leave out what is tagged #slow
+--
+-- A line a program; the whole output of one that failed; the last line is
+-- `N passed, N failed`.
+
+package.path = "tests/support/?.lua;" .. package.path
+
+local jobs = require "jobs"
+local tap = require "tap"
+
+local logs = os.getenv("PERIGEE_TEST_LOGS") or "build/test-logs"
+local full = os.getenv("PERIGEE_TEST_FULL") == "1"
+local reduced = os.getenv("PERIGEE_TEST_REDUCED") == "1"
+
+local function stores()
+  local list = { "sqlite" }
+  if os.getenv("PERIGEE_TEST_PG_URL") then
+    list[2] = "postgresql"
+  end
+  return list
+end
+
+local function spec_files(folder, suffix)
+  local list = {}
+  local pipe = assert(io.popen(("ls %s/*_%s.lua 2>/dev/null"):format(folder, suffix)))
+  for path in pipe:lines() do
+    list[#list + 1] = path
+  end
+  pipe:close()
+  return list
+end
+
+local function busted_job(path, suffix, store)
+  local argv = { "busted", "--lua=luajit", "-o", "TAP", "--pattern=_" .. suffix .. "$",
+    "--helper=tests/support/helper.lua" }
+  if reduced then
+    argv[#argv + 1] = "--exclude-tags=slow"
+  end
+  argv[#argv + 1] = path
+  local name = path:gsub("^tests/", ""):gsub("%.lua$", "")
+  return {
+    name = store and name .. " on " .. store or name,
+    argv = argv,
+    env = { PERIGEE_TEST_STORE = store, PERIGEE_TEST_FULL = full and "1" or "0" },
+    limit_s = full and 3600 or 300,
+  }
+end
+
+local suites = {}
+
+function suites.unit(programs)
+  local list = {}
+  for i, path in ipairs(programs) do
+    list[i] = {
+      name = path:match("unit/.*$") or path,
+      argv = { path },
+      env = { CMOCKA_MESSAGE_OUTPUT = "TAP" },
+      limit_s = 300,
+    }
+  end
+  return list
+end
+
+function suites.spec()
+  local list = {}
+  for i, path in ipairs(spec_files("tests/spec", "spec")) do
+    list[i] = busted_job(path, "spec")
+  end
+  return list
+end
+
+local function on_each_store(folder, suffix)
+  local list = {}
+  for _, path in ipairs(spec_files(folder, suffix)) do
+    for _, store in ipairs(stores()) do
+      list[#list + 1] = busted_job(path, suffix, store)
+    end
+  end
+  return list
+end
+
+function suites.e2e()
+  return on_each_store("tests/e2e", "spec")
+end
+
+function suites.proofs()
+  return on_each_store("tests/proofs", "proof")
+end
+
+local function parse_arguments(words)
+  local names, programs, into = {}, {}, nil
+  for _, word in ipairs(words) do
+    if word == "--" and not into then
+      into = programs
+    else
+      local list = into or names
+      list[#list + 1] = word
+    end
+  end
+  return names, programs
+end
+
+local function collect(names, programs)
+  local only, list = os.getenv("PERIGEE_TEST_ONLY"), {}
+  for _, name in ipairs(names) do
+    local suite = suites[name] or error("no suite is called " .. name)
+    for _, job in ipairs(suite(programs)) do
+      if not only or job.name:find(only) then
+        job.log = ("%s/%s.log"):format(logs, job.name:gsub("[/ ]", "-"))
+        list[#list + 1] = job
+      end
+    end
+  end
+  return list
+end
+
+local function read_file(path)
+  local file = io.open(path, "rb")
+  local text = file and file:read("*a") or ""
+  if file then
+    file:close()
+  end
+  return text
+end
+
+local function report(job, counts, output)
+  local word = counts.failed == 0 and "ok  " or "FAIL"
+  local more = counts.skipped > 0 and (", %d skipped"):format(counts.skipped) or ""
+  print(("%s %-44s %4d passed%s %6.1f s"):format(word, job.name, counts.passed, more, job.seconds))
+  if counts.failed > 0 then
+    print(output)
+    print(("FAIL %s: %d failed%s; see %s"):format(job.name, counts.failed,
+      counts.trouble and " (" .. counts.trouble .. ")" or "", job.log))
+  end
+  io.stdout:flush()
+end
+
+local function main(words)
+  local names, programs = parse_arguments(words)
+  local passed, failed = 0, 0
+  os.execute(("mkdir -p '%s'"):format(logs))
+  jobs.run(collect(names, programs), tonumber(os.getenv("PERIGEE_TEST_WIDTH") or 2), function(job)
+    local output = read_file(job.log)
+    local counts = tap.count(output, job.status)
+    report(job, counts, output)
+    passed, failed = passed + counts.passed, failed + counts.failed
+  end)
+  print(("%d passed, %d failed"):format(passed, failed))
+  return failed == 0 and passed > 0
+end
+
+os.exit(main(arg) and 0 or 1)
