@@ -9,15 +9,15 @@
 struct head {
     /* --- any thread, atomic --- */
     uint64_t position;
-    /* --- set before any thread starts, then read only --- */
+    /* --- any thread, under lock: who listens, and the sleep of head_wait ---
+     */
+    struct lock lock;
+    struct signal moved;
     struct {
         void (*moved)(void *arg, uint64_t position);
         void *arg;
     } watchers[MAX_WATCHERS];
     size_t watcher_count;
-    /* --- guards nothing but the sleep of head_wait --- */
-    struct lock lock;
-    struct signal moved;
 };
 
 struct head *head_new(void)
@@ -55,28 +55,39 @@ static bool raise_to(struct head *head, uint64_t position)
     return false;
 }
 
+/* Watchers are called under the lock, so that one that has stopped to watch is
+ * not called any more.  For waiters it closes the gap between their look at
+ * the number and their sleep. */
 void head_move(struct head *head, uint64_t position)
 {
     if (!raise_to(head, position))
         return;
 
-    /* The lock is taken so that a waiter between its look at the number and
-     * its sleep cannot miss the signal. */
     lock_take(&head->lock);
     signal_all(&head->moved);
-    lock_give(&head->lock);
-
     for (size_t i = 0; i < head->watcher_count; i++)
         head->watchers[i].moved(head->watchers[i].arg, position);
+    lock_give(&head->lock);
 }
 
 void head_watch(struct head *head, void (*moved)(void *arg, uint64_t position),
                 void *arg)
 {
+    lock_take(&head->lock);
     CHECK(head->watcher_count < MAX_WATCHERS);
     head->watchers[head->watcher_count].moved = moved;
     head->watchers[head->watcher_count].arg = arg;
     head->watcher_count++;
+    lock_give(&head->lock);
+}
+
+void head_unwatch(struct head *head, const void *arg)
+{
+    lock_take(&head->lock);
+    for (size_t i = 0; i < head->watcher_count; i++)
+        if (head->watchers[i].arg == arg)
+            head->watchers[i--] = head->watchers[--head->watcher_count];
+    lock_give(&head->lock);
 }
 
 uint64_t head_wait(struct head *head, uint64_t position, uint32_t timeout_ms)

@@ -17,9 +17,11 @@ void head_free(struct head *head);
 uint64_t head_position(const struct head *head);
 /* Raises it (a lower number does nothing) and calls the watchers. */
 void head_move(struct head *head, uint64_t position);
-/* Before any thread starts.  `moved` is called on the moving thread and must
- * not block. */
+/* `moved` is called on the moving thread, under the head's lock: it must not
+ * block, nor call anything here but head_position. */
 void head_watch(struct head *head, void (*moved)(void *arg, uint64_t position),
                 void *arg);
+/* When it returns, watchers with that `arg` are not called any more. */
+void head_unwatch(struct head *head, const void *arg);
 /* Waits until the head is above `position`, at most `timeout_ms`; the head. */
 uint64_t head_wait(struct head *head, uint64_t position, uint32_t timeout_ms);
