@@ -9,8 +9,12 @@
  * PERIGEE_SECTION_KEY, file, default.  Every mistake is reported, not only the
  * first: full name, what was given and from where, what is allowed.
  *
+ * Every source is checked, also where a stronger one wins: a wrong value is
+ * wrong on the day the stronger one goes away, too.
+ *
  * Durations are seconds in files and variables and milliseconds in memory.
  */
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
 
@@ -55,8 +59,8 @@ struct config {
     SETTING_TYPE_##kind section##_##key;
     SETTINGS(X)
 #undef X
-    struct buf texts; /* owner of the texts above; internal */
-    char *file;       /* that was read, or NULL */
+    struct arena texts; /* owner of all texts here */
+    const char *file;   /* that was read, or NULL */
 };
 
 struct setting_override { /* from the command line: `--listen` and the like */
@@ -65,8 +69,9 @@ struct setting_override { /* from the command line: `--listen` and the like */
 };
 
 /* Reads file, environment and overrides, checks everything.  `path` NULL:
- * config/$PERIGEE_ENV.lua or config/default.lua, which may be absent then.
- * On failure `faults` has one line a mistake and ERR_CONFIG the first. */
+ * config/$PERIGEE_ENV.lua, or config/default.lua, which may be absent.
+ * On failure `faults` has one line a mistake, ERR_CONFIG has the first, and
+ * `config` is to be given to config_done all the same. */
 bool config_load(struct config *config, const char *path,
                  const struct setting_override *overrides, size_t count,
                  struct buf *faults, struct err *err) MUST_USE;
@@ -76,3 +81,5 @@ void config_done(struct config *config);
 void config_describe(struct buf *out);
 /* Effective values, one a line, secrets in URLs masked. */
 void config_print(const struct config *config, struct buf *out);
+/* Appends a database URL with its passwords replaced by `***`. */
+void config_mask_url(struct str url, struct buf *out);

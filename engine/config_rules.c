@@ -1,0 +1,193 @@
+#include "config_rules.h"
+
+#include "config.h"
+
+static const char *last_of(struct str text, char c)
+{
+    for (size_t i = text.len; i > 0; i--) {
+        if (text.ptr[i - 1] == c)
+            return text.ptr + i - 1;
+    }
+    return NULL;
+}
+
+/* Splits host:port, brackets around an IPv6 host taken off. */
+static bool split_listen(struct str listen, struct str *host, struct str *port)
+{
+    const char *colon = last_of(listen, ':');
+
+    if (colon == NULL)
+        return false;
+    *host = str_n(listen.ptr, (size_t)(colon - listen.ptr));
+    *port = str_n(colon + 1, listen.len - host->len - 1);
+    if (str_starts(*host, STR("[")) && str_ends(*host, STR("]")))
+        *host = str_n(host->ptr + 1, host->len - 2);
+    else if (host->len > 0 && memchr(host->ptr, ':', host->len) != NULL)
+        return false;
+    return true;
+}
+
+static const char *check_listen(struct str text)
+{
+    struct str host, port;
+    uint64_t number;
+
+    if (!split_listen(text, &host, &port))
+        return "must be host:port, for example 127.0.0.1:8000";
+    if (port.len > 1 && port.ptr[port.len - 1] == 's')
+        return CONFIG_TLS_ADVICE;
+    if (!str_to_u64(port, &number) || number > 65535)
+        return "the port must be a number from 0 to 65535";
+    return NULL;
+}
+
+static const char *check_auth(struct str text)
+{
+    bool good = text.len == 0 || str_eq(text, STR("none"));
+
+    return good ? NULL : "must be \"none\" or empty";
+}
+
+static bool is_postgres(struct str url)
+{
+    return str_starts(url, STR("postgresql://")) ||
+           str_starts(url, STR("postgres://"));
+}
+
+static const char *check_url(struct str text)
+{
+    struct str sqlite = STR("sqlite:");
+    bool good = is_postgres(text) ||
+                (str_starts(text, sqlite) && text.len > sqlite.len);
+
+    return good ? NULL
+                : "must be sqlite:PATH or postgresql://user@host/database";
+}
+
+static const char *check_direct_url(struct str text)
+{
+    bool good = text.len == 0 || is_postgres(text);
+
+    return good ? NULL : "must be postgresql://user@host/database or empty";
+}
+
+static bool is_identifier(struct str text)
+{
+    if (text.len == 0 || text.len > 63 ||
+        (text.ptr[0] >= '0' && text.ptr[0] <= '9'))
+        return false;
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        if (c != '_' && !(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9'))
+            return false;
+    }
+    return true;
+}
+
+static const char *check_schema(struct str text)
+{
+    return is_identifier(text) ? NULL : "must be a plain name: a-z, 0-9 and _";
+}
+
+static const char *check_folder(struct str text)
+{
+    return text.len > 0 ? NULL : "must name a folder";
+}
+
+static const char *check_level(struct str text)
+{
+    static const char *const levels[] = {"DEBUG", "INFO", "WARNING", "ERROR",
+                                         "CRITICAL"};
+
+    for (size_t i = 0; i < COUNT(levels); i++) {
+        if (str_eq(text, str_of(levels[i])))
+            return NULL;
+    }
+    return "must be DEBUG, INFO, WARNING, ERROR or CRITICAL";
+}
+
+static const char *check_format(struct str text)
+{
+    bool good = str_eq(text, STR("json")) || str_eq(text, STR("text")) ||
+                str_eq(text, STR("auto"));
+
+    return good ? NULL : "must be json, text or auto";
+}
+
+/* clang-format off */
+static const struct rule {
+    const char *name;
+    const char *(*check)(struct str text); /* what is wrong, or NULL */
+} rules[] = {
+    {"database.url",         check_url},
+    {"database.direct_url",  check_direct_url},
+    {"database.read_schema", check_schema},
+    {"scripts.aggregates",   check_folder},
+    {"scripts.projections",  check_folder},
+    {"http.listen",          check_listen},
+    {"http.auth",            check_auth},
+    {"log.level",            check_level},
+    {"log.format",           check_format},
+};
+/* clang-format on */
+
+const char *config_check_text(const char *name, struct str text)
+{
+    for (size_t i = 0; i < COUNT(rules); i++) {
+        if (strcmp(rules[i].name, name) == 0)
+            return rules[i].check(text);
+    }
+    return NULL;
+}
+
+bool config_is_loopback(const char *listen)
+{
+    struct str host, port;
+
+    return split_listen(str_of(listen), &host, &port) &&
+           (str_eq(host, STR("localhost")) || str_eq(host, STR("::1")) ||
+            str_starts(host, STR("127.")));
+}
+
+/* The user's part of a URL, `scheme://user:password`, without the password. */
+static void mask_user(struct str user, struct buf *out)
+{
+    struct str scheme = str_cut(&user, ':');
+    struct str name = str_cut(&user, ':');
+
+    buf_printf(out, "%.*s:%.*s", STR_ARG(scheme), STR_ARG(name));
+    if (!str_is_none(user))
+        buf_text(out, ":***");
+}
+
+/* Copies up to and including the next `password=` and leaves out its value. */
+static struct str mask_parameter(struct str rest, struct buf *out)
+{
+    struct str secret = STR("password=");
+    size_t at = 0;
+
+    while (at < rest.len &&
+           !str_starts(str_n(rest.ptr + at, rest.len - at), secret))
+        at++;
+    buf_add(out, rest.ptr, at);
+    if (at == rest.len)
+        return STR_NONE;
+    buf_printf(out, "%.*s***", STR_ARG(secret));
+    while (at < rest.len && rest.ptr[at] != '&' && rest.ptr[at] != ' ')
+        at++;
+    return str_n(rest.ptr + at, rest.len - at);
+}
+
+void config_mask_url(struct str url, struct buf *out)
+{
+    const char *at = last_of(url, '@');
+    struct str rest = url;
+
+    if (at != NULL) {
+        size_t user_len = (size_t)(at - url.ptr);
+        mask_user(str_n(url.ptr, user_len), out);
+        rest = str_n(at, url.len - user_len);
+    }
+    while (rest.len > 0)
+        rest = mask_parameter(rest, out);
+}
