@@ -51,6 +51,8 @@ void store_close(struct store *store);
 enum store_kind store_kind(const struct store *store);
 /* "sqlite" or "postgresql". */
 const char *store_kind_name(const struct store *store);
+/* The version of the library behind that kind: "15.14", "3.40.1". */
+const char *store_library_version(enum store_kind kind);
 /* Connections open now. */
 uint32_t store_connections(struct store *store);
 
