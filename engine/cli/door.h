@@ -1,0 +1,43 @@
+#pragma once
+/*
+ * The way from a command to an engine: the API's requests, answered over HTTP
+ * by a running engine, or by one that is opened in this process.
+ *
+ *   --url URL                     that engine
+ *   SQLite, served by an engine   that engine: the file has one owner
+ *   otherwise                     an engine in process, on the store itself
+ *
+ * One thread at a time.
+ */
+#include "cli/setup.h"
+
+struct door;
+
+/* Reads the configuration unless --url is given; prints faults itself and
+ * then fails with ERR_NONE, so that they are not said twice. */
+struct door *door_open(const struct cli_args *args, struct err *err) MUST_USE;
+void door_close(struct door *door);
+
+/* Makes a request; `body` may be STR_NONE, `answer` is emptied first.  A
+ * problem document is a failure: its code, its detail and each bad field are
+ * in `err`. */
+bool door_call(struct door *door, const char *method, const char *target,
+               struct str body, struct buf *answer, struct err *err) MUST_USE;
+
+/* The engine in this process, or NULL when it is elsewhere. */
+struct engine *door_engine(struct door *door);
+
+/* Fails as setup_fail does; says nothing when everything was said. */
+int door_fail(const struct err *err);
+
+/* Appends percent-encoded text, for one segment of a path or one value. */
+void door_encode(struct buf *target, const char *text);
+/* Appends `name=value&`-style parameters: `?` before the first, `&` before the
+ * others; nothing when `value` is NULL. */
+void door_param(struct buf *target, const char *name, const char *value);
+
+/* `address` as a base URL: an engine that listens on every address is asked on
+ * loopback. */
+void door_url_of(const char *address, struct buf *out);
+/* Turns a problem document into an error (also what is none, by its status). */
+bool door_problem(int status, struct str answer, struct err *err);
