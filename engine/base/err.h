@@ -31,6 +31,7 @@
     X(ERR_NOT_FOUND,        "not_found",              404, "Not found",                      false) \
     X(ERR_METHOD,           "method_not_allowed",     405, "Method not allowed",             false) \
     X(ERR_TOO_LARGE,        "payload_too_large",      413, "Payload too large",              false) \
+    X(ERR_HEADERS,          "headers_too_large",      431, "Headers too large",              false) \
     X(ERR_MEDIA_TYPE,       "unsupported_media_type", 415, "Unsupported media type",         false) \
     X(ERR_CONFLICT,         "conflict",               409, "Conflict",                       false) \
     X(ERR_POOL_TIMEOUT,     "pool_timeout",           503, "No database connection free",    true)  \
