@@ -22,7 +22,7 @@ struct api_pair {
 
 struct api_request {
     struct str method;
-    struct str target;   /* path and query as sent, percent-encoded */
+    struct str target; /* path and query as sent, percent-encoded */
     struct str body;
     struct str content_type; /* STR_NONE without a body */
     struct str if_match;     /* STR_NONE when absent, as the rest */
@@ -43,15 +43,18 @@ struct api_reply {
     int status;
     const char *content_type;
     struct buf body;
-    uint64_t etag;             /* a version; 0: none */
-    uint32_t retry_after_s;    /* 0: none */
-    const char *allow;         /* for 405 */
+    uint64_t etag;          /* a version; 0: none */
+    uint32_t retry_after_s; /* 0: none */
+    const char *allow;      /* for 405, in the request's arena; else NULL */
 };
 
-/* Routes and answers; never fails, errors are replies.  Any thread. */
+/* Routes and answers; never fails, errors are replies.  Any thread.  Until
+ * engine_is_open() all but probes, metrics and shutdown are ERR_STORE.  What
+ * the reply said before is forgotten, its memory is used again. */
 void api_handle(struct engine *engine, struct api_request *request,
                 struct api_reply *reply);
-/* Makes the reply a problem document of `err`; `instance` may be STR_NONE. */
+/* Makes the reply a problem document of `err`, and logs what is a fault of
+ * ours. */
 void api_problem(struct api_reply *reply, const struct err *err);
 void api_reply_done(struct api_reply *reply);
 

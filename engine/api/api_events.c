@@ -1,0 +1,87 @@
+#include "api/handlers.h"
+#include "api/reply.h"
+#include "api/request.h"
+
+/* A filtered read looks at this many positions at most (store/store.h). */
+#define FILTER_SPAN 100000
+
+struct event_read {
+    uint64_t after;
+    uint32_t limit;
+    struct event_filter filter;
+};
+
+static bool parse_read(const struct api_request *request,
+                       struct event_read *read, struct err *err)
+{
+    static const char *const params[] = {"after", "limit", "event_type",
+                                         "aggregate_type"};
+
+    return request_allow(request, params, COUNT(params), err) &&
+           request_u64(request, "after", 0, &read->after, err) &&
+           request_limit(request, &read->limit, err) &&
+           request_text(request, "event_type", &read->filter.event_type, err) &&
+           request_text(request, "aggregate_type", &read->filter.aggregate_type,
+                        err);
+}
+
+/* Where to go on, or 0 at the end.  A page also ends early when it is large or
+ * when its filter has left out much; then there is more although less than
+ * `limit` came. */
+static uint64_t next_position(struct engine *engine,
+                              const struct event_read *read,
+                              const struct event_page *page)
+{
+    uint64_t scanned = MAX(page->scanned_to, read->after);
+
+    if (page->count > read->limit)
+        return page->events[read->limit - 1].position;
+    if (page->bytes >= PAGE_MAX_BYTES || scanned - read->after >= FILTER_SPAN ||
+        (scanned > read->after && scanned < head_position(engine->head)))
+        return scanned;
+    return 0;
+}
+
+static void write_events(struct api_reply *reply, const struct event_page *page,
+                         uint32_t limit, uint64_t next)
+{
+    size_t shown = MIN(page->count, limit);
+    struct json_out out;
+
+    reply_json(reply, 200, &out);
+    json_object(&out, NULL);
+    json_array(&out, "events");
+    for (size_t i = 0; i < shown; i++)
+        event_write(&out, NULL, &page->events[i]);
+    json_end(&out, ']');
+    if (next == 0)
+        json_put_null(&out, "next");
+    else
+        json_put_u64(&out, "next", next);
+    json_end(&out, '}');
+}
+
+/* One more than asked for is read: it tells whether there is a next page. */
+static bool list_events(struct engine *engine, struct api_request *request,
+                        struct api_reply *reply, struct err *err)
+{
+    struct event_read read;
+    struct event_page *page;
+
+    if (!parse_read(request, &read, err) ||
+        !store_read_after(engine->store, read.after, read.limit + 1,
+                          &read.filter, &page, err))
+        return false;
+    write_events(reply, page, read.limit, next_position(engine, &read, page));
+    event_page_unref(page);
+    return true;
+}
+
+void api_event_list(struct engine *engine, struct api_request *request,
+                    struct api_reply *reply)
+{
+    struct err err;
+
+    if (!list_events(engine, request, reply, &err))
+        api_problem(reply, &err);
+}
