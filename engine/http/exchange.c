@@ -1,0 +1,307 @@
+#include "http/exchange.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "http/body.h"
+
+#include <civetweb.h>
+#include <inttypes.h>
+#include <time.h>
+
+/* An unread body up to here is skipped and the connection goes on. */
+#define SKIP_MAX_BYTES 8192
+/* How much of a longer one is taken before the connection is closed: closing
+ * on unread bytes resets it, and the client might never see its answer. */
+#define LINGER_MAX_BYTES ((uint64_t)8 << 20)
+
+struct exchange {
+    struct http_server *server;
+    struct http_thread *thread;
+    struct mg_connection *conn;
+    struct http_head head;
+    struct api_request request;
+    bool is_probe;
+    bool holds_slot; /* among those that block */
+    bool unread;     /* there may be a body, and nobody has read it */
+    bool close;
+};
+
+/* ---- head ---- */
+
+/* civetweb has put a NUL where the query began. */
+static struct str target_of(const struct mg_request_info *info,
+                            struct arena *arena)
+{
+    if (info->query_string == NULL)
+        return str_of(info->local_uri_raw);
+    return str_of(
+        arena_printf(arena, "%s?%s", info->local_uri_raw, info->query_string));
+}
+
+static bool is_probe(struct str target)
+{
+    struct str path = str_cut(&target, '?');
+
+    return str_eq(path, STR("/metrics")) || str_eq(path, STR("/health")) ||
+           str_starts(path, STR("/health/"));
+}
+
+static bool read_head(struct exchange *x, struct err *err)
+{
+    const struct mg_request_info *info = mg_get_request_info(x->conn);
+
+    x->request.method = str_of(info->request_method);
+    x->request.target = target_of(info, &x->thread->arena);
+    x->request.arena = &x->thread->arena;
+    x->is_probe = is_probe(x->request.target);
+    x->unread = true;
+    if (!head_read(info, &x->head, err))
+        return false;
+    x->unread = x->head.chunked || x->head.length > 0;
+    x->close = !x->head.keep_alive;
+    x->request.content_type = x->head.content_type;
+    x->request.if_match = x->head.if_match;
+    x->request.correlation_id = x->head.correlation_id;
+    x->request.actor_id = x->head.actor_id;
+    x->request.tenant_id = x->head.tenant_id;
+    x->request.traceparent = x->head.traceparent;
+    return true;
+}
+
+/* ---- admit ---- */
+
+static bool take_slot(struct exchange *x, struct err *err)
+{
+    struct http_server *server = x->server;
+    uint32_t blocking;
+
+    if (!api_blocks(x->request.method, x->request.target))
+        return true;
+    blocking = __atomic_add_fetch(&server->blocking, 1, __ATOMIC_ACQ_REL);
+    x->holds_slot = true;
+    if (blocking <= server->max_blocking)
+        return true;
+    return err_set(err, ERR_OVERLOADED,
+                   "%" PRIu32 " requests wait for the store already",
+                   server->max_blocking);
+}
+
+/* Whoever stops the server refuses first and then looks at the count; whoever
+ * comes counts first and then looks whether it is refused: none slips by. */
+static bool admit(struct exchange *x, struct err *err)
+{
+    if (x->is_probe)
+        return true;
+    __atomic_add_fetch(&x->server->under_way, 1, __ATOMIC_SEQ_CST);
+    if (!__atomic_load_n(&x->server->refusing, __ATOMIC_SEQ_CST))
+        return take_slot(x, err);
+    x->close = true;
+    return err_set(err, ERR_SHUTTING_DOWN, "the engine is shutting down");
+}
+
+static void leave(struct exchange *x)
+{
+    if (x->holds_slot)
+        __atomic_sub_fetch(&x->server->blocking, 1, __ATOMIC_ACQ_REL);
+    if (!x->is_probe)
+        __atomic_sub_fetch(&x->server->under_way, 1, __ATOMIC_SEQ_CST);
+}
+
+/* ---- body ---- */
+
+/* What failed in reading has left the connection somewhere within a body. */
+static bool read_body(struct exchange *x, struct err *err)
+{
+    if (body_read(x->conn, &x->head, x->server->max_body_bytes,
+                  &x->thread->arena, &x->request.body, err)) {
+        x->unread = false;
+        return true;
+    }
+    x->close = true;
+    return false;
+}
+
+/* A client that waits for `100 Continue` may or may not send its body after
+ * another answer, so nothing is known of what comes next. */
+static void skip_body(struct exchange *x)
+{
+    bool is_small = !x->head.chunked && !x->head.expects_continue &&
+                    x->head.length <= SKIP_MAX_BYTES;
+
+    if (!x->close && is_small)
+        x->unread = !body_skip(x->conn, x->head.length + 1);
+    x->close = x->close || x->unread;
+}
+
+/* ---- send ---- */
+
+static const char *date_of(struct http_thread *thread)
+{
+    int64_t now_s = clock_wall_us() / 1000000;
+    time_t seconds = (time_t)now_s;
+    struct tm parts;
+
+    if (now_s != thread->date_s) {
+        gmtime_r(&seconds, &parts);
+        strftime(thread->date, sizeof(thread->date),
+                 "%a, %d %b %Y %H:%M:%S GMT", &parts);
+        thread->date_s = now_s;
+    }
+    return thread->date;
+}
+
+static void write_headers(struct exchange *x)
+{
+    const struct api_reply *reply = &x->thread->reply;
+    struct buf *out = &x->thread->out;
+
+    buf_printf(out,
+               "HTTP/1.1 %d %s\r\n"
+               "Date: %s\r\n"
+               "Content-Type: %s\r\n"
+               "Content-Length: %zu\r\n"
+               "Cache-Control: no-store\r\n",
+               reply->status, mg_get_response_code_text(x->conn, reply->status),
+               date_of(x->thread), reply->content_type, reply->body.len);
+    if (reply->etag != 0)
+        buf_printf(out, "ETag: \"%" PRIu64 "\"\r\n", reply->etag);
+    if (reply->retry_after_s != 0)
+        buf_printf(out, "Retry-After: %" PRIu32 "\r\n", reply->retry_after_s);
+    if (reply->allow != NULL)
+        buf_printf(out, "Allow: %s\r\n", reply->allow);
+    if (x->close)
+        buf_text(out, "Connection: close\r\n");
+    else if (x->head.is_http_1_0)
+        buf_text(out, "Connection: keep-alive\r\n");
+    buf_text(out, "\r\n");
+}
+
+static void send_reply(struct exchange *x)
+{
+    struct buf *out = &x->thread->out;
+
+    buf_clear(out);
+    write_headers(x);
+    if (!str_eq(x->request.method, STR("HEAD")))
+        buf_str(out, buf_as_str(&x->thread->reply.body));
+    if (x->close)
+        mg_disable_connection_keep_alive(x->conn);
+    if (mg_write(x->conn, out->ptr, out->len) <= 0)
+        mg_disable_connection_keep_alive(x->conn);
+    else if (x->close && x->unread)
+        body_skip(x->conn, LINGER_MAX_BYTES);
+}
+
+/* ---- all of it ---- */
+
+static void answer(struct exchange *x)
+{
+    struct err err;
+
+    if (!read_head(x, &err))
+        x->close = true;
+    else if (admit(x, &err) && read_body(x, &err)) {
+        api_handle(x->server->engine, &x->request, &x->thread->reply);
+        return;
+    }
+    api_problem(&x->thread->reply, &err);
+    if (x->unread)
+        skip_body(x);
+}
+
+static void note(const struct exchange *x, uint64_t began_us)
+{
+    double seconds = (double)(clock_us() - began_us) / 1e6;
+    struct str path = x->request.target;
+
+    metric_observe(metric(METRIC_HTTP_DURATION), seconds);
+    path = str_cut(&path, '?');
+    if (log_is_on(LOG_DEBUG))
+        log_debug("http", "request", LOG_STR("method", x->request.method),
+                  LOG_STR("path", path),
+                  LOG_I64("status", x->thread->reply.status),
+                  LOG_DOUBLE("duration_ms", seconds * 1000));
+}
+
+/* One huge answer must not hold its memory for ever. */
+#define KEPT_BYTES ((size_t)1 << 20)
+
+static void forget(struct http_thread *thread)
+{
+    arena_reset(&thread->arena);
+    if (thread->out.capacity > KEPT_BYTES)
+        buf_done(&thread->out);
+    if (thread->reply.body.capacity > KEPT_BYTES)
+        buf_done(&thread->reply.body);
+}
+
+int exchange_serve(struct http_server *server, struct http_thread *thread,
+                   struct mg_connection *conn)
+{
+    struct exchange x = {.server = server, .thread = thread, .conn = conn};
+    uint64_t began_us = clock_us();
+
+    answer(&x);
+    send_reply(&x);
+    leave(&x);
+    note(&x, began_us);
+    forget(thread);
+    return thread->reply.status;
+}
+
+/* ---- what civetweb could not parse ---- */
+
+static bool is_token(struct str text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+
+        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-'))
+            return false;
+    }
+    return text.len > 0 && text.len <= 32;
+}
+
+/* Words that civetweb takes for methods; with any other it stops before it
+ * reads the headers. */
+static bool is_known_method(struct str method)
+{
+    static const char *const known[] = {"GET",    "HEAD",    "POST", "PUT",
+                                        "DELETE", "OPTIONS", "PATCH"};
+
+    for (size_t i = 0; i < COUNT(known); i++) {
+        if (str_eq(method, str_of(known[i])))
+            return true;
+    }
+    return false;
+}
+
+static void refuse_method(struct exchange *x,
+                          const struct mg_request_info *info)
+{
+    x->request.method = str_of(info->request_method);
+    x->request.target = str_of(info->request_uri);
+    x->request.arena = &x->thread->arena;
+    api_handle(x->server->engine, &x->request, &x->thread->reply);
+}
+
+void exchange_fail(struct http_server *server, struct http_thread *thread,
+                   struct mg_connection *conn, const char *reason)
+{
+    struct exchange x = {
+        .server = server, .thread = thread, .conn = conn, .close = true};
+    const struct mg_request_info *info = mg_get_request_info(conn);
+    struct str method = str_of(info != NULL ? info->request_method : NULL);
+    struct err err;
+
+    if (is_token(method) && !is_known_method(method) &&
+        info->request_uri != NULL && info->request_uri[0] == '/') {
+        refuse_method(&x, info);
+    } else {
+        err_set(&err, ERR_BAD_REQUEST, "not a request: %s", reason);
+        api_problem(&thread->reply, &err);
+    }
+    send_reply(&x);
+    forget(thread);
+}
