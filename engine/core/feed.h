@@ -20,9 +20,13 @@ struct feed;
 struct feed *feed_new(struct store *store, size_t keep_blocks);
 void feed_free(struct feed *feed);
 
-/* Events after `after`, at least one when there is one, at most `limit`; a page the
- * caller unrefs, and the range of its events that was asked for.  An empty
+/* Events after `after`, at least one when there is one, at most `limit`; a page
+ * the caller unrefs, and the range of its events that was asked for.  An empty
  * range means that `after` is the head. */
 bool feed_read(struct feed *feed, uint64_t after, uint32_t limit,
                struct event_page **page_out, size_t *first_out,
                size_t *count_out, struct err *err) MUST_USE;
+
+/* Forgets every block: the log turned out not to be the one that was read (a
+ * batch was fenced off), and positions may hold other events now. */
+void feed_forget(struct feed *feed);
