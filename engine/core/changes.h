@@ -2,10 +2,11 @@
 /*
  * The unit of work of a batch: rows in memory over what the store holds.
  *
- *   begin     the overlay is empty; rows that handlers are known to ask for by
- *             aggregate_id are fetched in one query
+ *   begin     the overlay is empty; the events of the batch are known
  *   event     opens a journal; undo takes back all that this event did
- *   get put   …change the overlay; a row that must be known is fetched once
+ *   get put   …change the overlay; a row that must be known is fetched once,
+ *             and where a handler asks for its own aggregate's row, the rows of
+ *             all the batch's aggregates come in the same query
  *   seal      coalesces each row to one change and sorts: by table, by key
  *   reset     forgets everything, memory is kept
  *
@@ -16,6 +17,7 @@
  *
  * One thread at a time: the worker that runs the slice.
  */
+#include "core/row_state.h"
 #include "store/store.h"
 #include "vm/vm_projection.h"
 
@@ -31,10 +33,10 @@ struct arena *changes_arena(struct changes *changes);
 /* The functions behind `db`, with the changes as their context. */
 extern const struct vm_db changes_db;
 
-/* Fetches rows for the batch's aggregate ids in tables whose rows were asked
- * for by aggregate_id before; one query a table. */
-bool changes_prefetch(struct changes *changes, const struct event *const *events,
-                      size_t count, struct err *err) MUST_USE;
+/* These events are about to be run, and nothing else: the overlay must be
+ * empty.  The array is borrowed until changes_reset. */
+void changes_begin(struct changes *changes, const struct event *const *events,
+                   size_t count, enum compose_mode mode);
 
 void changes_event_begin(struct changes *changes, const struct event *event);
 /* Takes back everything since changes_event_begin. */
@@ -42,6 +44,9 @@ void changes_event_undo(struct changes *changes);
 
 /* Bytes the overlay holds (a batch is closed at 16 MiB). */
 size_t changes_bytes(const struct changes *changes);
+/* True when a row that was fetched showed that the store would refuse the
+ * batch: it must be run again event by event, with COMPOSE_READ. */
+bool changes_are_doubtful(const struct changes *changes);
 /* What to commit, sorted; valid until changes_reset. */
 void changes_seal(struct changes *changes, const struct table_change **out,
                   size_t *count_out);
