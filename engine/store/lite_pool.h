@@ -1,0 +1,40 @@
+#pragma once
+/*
+ * Connections to lend, first come first served.
+ *
+ * The store has two pools: its readers, and the one connection that writes;
+ * waiting in that pool is waiting for the writer's turn (appends, batches,
+ * leases and DDL all take it).  A connection that comes back is handed to
+ * whoever has waited longest, so nobody can overtake.
+ *
+ * Any thread.  The lock protects the right to a connection, not its opening.
+ */
+#include "run/thread.h"
+#include "store/lite_conn.h"
+
+struct lite_pool {
+    /* --- set before start, then read only --- */
+    const struct lite_options *options; /* borrowed from the store */
+    enum lite_use use;
+    uint32_t max;
+    /* --- any thread, under lock --- */
+    struct lock lock;
+    struct list idle;    /* of struct lite_conn; the last used comes first */
+    struct list waiters; /* in the order of their coming */
+    uint32_t open;       /* connections, and rights to open one */
+};
+
+void lite_pool_init(struct lite_pool *pool, const struct lite_options *options,
+                    enum lite_use use, uint32_t max);
+/* Everything was given back. */
+void lite_pool_done(struct lite_pool *pool);
+
+/* Waits at most `wait_ms`, then ERR_POOL_TIMEOUT; ERR_STORE when a connection
+ * cannot be opened. */
+struct lite_conn *lite_pool_acquire(struct lite_pool *pool, uint32_t wait_ms,
+                                    struct err *err) MUST_USE;
+/* A connection that is stuck in a transaction is closed; another is opened in
+ * its place when it is wanted. */
+void lite_pool_release(struct lite_pool *pool, struct lite_conn *conn);
+
+uint32_t lite_pool_open(struct lite_pool *pool);
