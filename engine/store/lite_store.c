@@ -1,0 +1,208 @@
+#include "store/lite_store.h"
+
+#include "base/mem.h"
+#include "store/lite_claim.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+/* ---- loans ---- */
+
+struct lite_conn *lite_read_begin(struct store *store, struct err *err)
+{
+    struct lite_store *lite = lite_of(store);
+
+    return lite_pool_acquire(&lite->readers, lite->wait_ms, err);
+}
+
+void lite_read_end(struct store *store, struct lite_conn *conn)
+{
+    lite_pool_release(&lite_of(store)->readers, conn);
+}
+
+struct lite_conn *lite_write_begin(struct store *store, struct err *err)
+{
+    struct lite_store *lite = lite_of(store);
+    struct lite_conn *conn =
+        lite_pool_acquire(&lite->writer, lite->wait_ms, err);
+
+    if (conn == NULL || lite_begin_write(conn, err))
+        return conn;
+    lite_pool_release(&lite->writer, conn);
+    return NULL;
+}
+
+/* The WAL is looked after here, where nobody else of this process can write
+ * and the caller's transaction is safe already. */
+bool lite_write_end(struct store *store, struct lite_conn *conn,
+                    enum lite_keep keep, struct err *err)
+{
+    bool kept = keep == LITE_KEEP && lite_commit(conn, err);
+
+    if (kept)
+        lite_conn_tend(conn);
+    else
+        lite_rollback(conn);
+    lite_pool_release(&lite_of(store)->writer, conn);
+    return kept;
+}
+
+void lite_write_drop(struct store *store, struct lite_conn *conn)
+{
+    lite_rollback(conn);
+    lite_pool_release(&lite_of(store)->writer, conn);
+}
+
+#define FIRST_ROOM 16
+
+/* What is outgrown stays in the arena, so room is made whenever the count is a
+ * power of two from the first one on. */
+void *lite_room(struct arena *arena, void *items, size_t count, size_t size)
+{
+    void *more;
+
+    if (count > 0 && (count < FIRST_ROOM || (count & (count - 1)) != 0))
+        return items;
+    more = arena_alloc(arena, MAX(count * 2, FIRST_ROOM) * size);
+    if (count > 0)
+        memcpy(more, items, count * size);
+    return more;
+}
+
+/* ---- life ---- */
+
+/* `mkdir -p` of everything before the last slash. */
+static bool make_folder(const char *path, struct err *err)
+{
+    char *folder = mem_strdup(path);
+    bool good = true;
+
+    for (char *at = strchr(folder + 1, '/'); good && at != NULL;
+         at = strchr(at + 1, '/')) {
+        *at = '\0';
+        good = mkdir(folder, 0777) == 0 || errno == EEXIST;
+        if (!good)
+            err_set(err, ERR_STORE, "cannot make the folder %s: %s", folder,
+                    strerror(errno));
+        *at = '/';
+    }
+    mem_free(folder);
+    return good;
+}
+
+/* SQLite takes "file:…" for a URI and ":memory:" for no file at all; behind a
+ * folder they are names like any other. */
+static char *plain_path(const char *path)
+{
+    struct buf plain = {0};
+
+    if (path[0] != '/' && path[0] != '.')
+        buf_text(&plain, "./");
+    buf_text(&plain, path);
+    return buf_take(&plain);
+}
+
+/* Creates the file and turns it to WAL before the first reader comes. */
+static bool open_file(struct lite_store *lite, struct err *err)
+{
+    struct lite_conn *conn;
+
+    if (!make_folder(lite->path, err))
+        return false;
+    conn = lite_pool_acquire(&lite->writer, lite->wait_ms, err);
+    if (conn == NULL)
+        return false;
+    lite_pool_release(&lite->writer, conn);
+    return true;
+}
+
+static void lite_close(struct store *store)
+{
+    struct lite_store *lite = lite_of(store);
+
+    lite_pool_done(&lite->readers);
+    lite_pool_done(&lite->writer);
+    lite_claim_give(lite->claim);
+    mem_free(lite->path);
+    mem_free(lite);
+}
+
+static uint32_t lite_connections(struct store *store)
+{
+    struct lite_store *lite = lite_of(store);
+
+    return lite_pool_open(&lite->readers) + lite_pool_open(&lite->writer);
+}
+
+/* Whoever held leases before is dead, or it would have the claim. */
+static bool lite_claim_store(struct store *store, const char *address,
+                             struct err *err)
+{
+    struct lite_store *lite = lite_of(store);
+    struct lite_claim *claim = lite_claim_take(lite->path, address, err);
+
+    if (claim == NULL)
+        return false;
+    if (!lite_lease_release_all(store, err)) {
+        lite_claim_give(claim);
+        return false;
+    }
+    lite->claim = claim;
+    return true;
+}
+
+static const struct store_ops lite_ops = {
+    .kind = STORE_SQLITE,
+    .close = lite_close,
+    .connections = lite_connections,
+    .migrate = lite_migrate,
+    .check_schema = lite_check_schema,
+    .log_id = lite_log_id,
+    .claim = lite_claim_store,
+    .writer_open = lite_writer_open,
+    .writer_close = lite_writer_close,
+    .append_begin = lite_append_begin,
+    .append_lookup = lite_append_lookup,
+    .append_commit = lite_append_commit,
+    .append_abort = lite_append_abort,
+    .head = lite_head,
+    .read_after = lite_read_after,
+    .read_stream = lite_read_stream,
+    .list_streams = lite_list_streams,
+    .lease_take = lite_lease_take,
+    .lease_release = lite_lease_release,
+    .list_checkpoints = lite_list_checkpoints,
+    .keeper_open = lite_keeper_open,
+    .keeper_close = lite_keeper_close,
+    .keeper_beat = lite_keeper_beat,
+    .keeper_wait = lite_keeper_wait,
+    .projection_find = lite_projection_find,
+    .projection_install = lite_projection_install,
+    .projection_note = lite_projection_note,
+    .commit_batch = lite_commit_batch,
+    .commit_settle = lite_commit_settle,
+    .rows_get = lite_rows_get,
+    .rows_list = lite_rows_list,
+};
+
+struct store *lite_store_open(const struct store_options *options,
+                              const char *path, struct err *err)
+{
+    struct lite_store *lite = NEW(struct lite_store);
+
+    lite->base.ops = &lite_ops;
+    lite->path = plain_path(path);
+    lite->wait_ms = options->pool_timeout_ms;
+    lite->options = (struct lite_options){
+        .path = lite->path,
+        .busy_ms = options->statement_timeout_ms,
+        .statement_ms = options->statement_timeout_ms,
+    };
+    lite_pool_init(&lite->writer, &lite->options, LITE_WRITES, 1);
+    lite_pool_init(&lite->readers, &lite->options, LITE_READS,
+                   MAX(options->pool_size, 2) - 1);
+    if (open_file(lite, err))
+        return &lite->base;
+    lite_close(&lite->base);
+    return NULL;
+}
