@@ -6,6 +6,8 @@
  * live in the batch's arena, as the table of ids does.
  *
  *   decide_job
+ *     |- one before it in its chain failed            conflict
+ *     |- one before it in its chain was put off       put off behind it
  *     |- an id of the job is in a row of this batch   put off to the next one
  *     |- ids were stored before                       idempotent, or duplicate
  *     |- the expectation does not hold                version_conflict
@@ -56,10 +58,19 @@ static bool id_map_add(struct id_map *map, const struct event *event)
     return true;
 }
 
-/* What ids are compared with: the store's events and this batch's rows. */
-struct known_ids {
+/* A chain that does not go on in this batch. */
+struct chain_end {
+    struct chain_end *next;
+    const int *chain;
+    bool put_off; /* else it failed */
+};
+
+/* What a job is compared with: ids of the store's events and of this batch's
+ * rows, and what became of the jobs before it. */
+struct known {
     struct id_map stored;
     struct id_map mine;
+    struct chain_end *ends;
 };
 
 static size_t count_events(const struct list *jobs)
@@ -161,42 +172,54 @@ static void answer_duplicate(struct append_job *job, const struct event *place)
     answer_error(job);
 }
 
-static void answer_repetition(struct append_job *job, const struct event *first,
-                              const struct event *last)
-{
-    job->result = (struct append_result){
-        .version = last->aggregate_version,
-        .first_position = first->position,
-        .last_position = last->position,
-        .idempotent = true,
-        .recorded_at_us = first->recorded_at_us,
-    };
-    job->state = JOB_ANSWERED;
-}
-
 /* decisions.md 30: all ids present, same stream, contiguous, same order and
- * content is the first answer; anything else is a duplicate. */
-static void answer_stored(struct append_job *job, const struct id_map *stored,
-                          const struct event *place)
+ * content.  False for anything else. */
+static bool is_repetition(const struct append_job *job,
+                          const struct id_map *stored,
+                          const struct event *first)
 {
-    const struct event *first = NULL;
-    const struct event *last = NULL;
-
     for (size_t i = 0; i < job->request.count; i++) {
         const struct event *event =
             id_map_find(stored, job->events[i].event_id);
 
         if (event == NULL || !same_stream(&job->request, event) ||
             !same_content(event, &job->events[i]) ||
-            (last != NULL &&
-             event->aggregate_version != last->aggregate_version + 1)) {
-            answer_duplicate(job, place);
-            return;
-        }
-        first = first != NULL ? first : event;
-        last = event;
+            event->aggregate_version != first->aggregate_version + i)
+            return false;
     }
-    answer_repetition(job, first, last);
+    return true;
+}
+
+/* The first answer again.  The events may have come in several appends: only
+ * their versions are contiguous, not their positions. */
+static void answer_repetition(struct append_job *job,
+                              const struct id_map *stored,
+                              const struct event *first)
+{
+    size_t last = job->request.count - 1;
+
+    job->result = (struct append_result){
+        .version = first->aggregate_version + last,
+        .first_position = first->position,
+        .last_position = first->position,
+        .idempotent = true,
+        .recorded_at_us = first->recorded_at_us,
+    };
+    if (last > 0)
+        job->result.last_position =
+            id_map_find(stored, job->events[last].event_id)->position;
+    job->state = JOB_ANSWERED;
+}
+
+static void answer_stored(struct append_job *job, const struct id_map *stored,
+                          const struct event *place)
+{
+    const struct event *first = id_map_find(stored, job->events[0].event_id);
+
+    if (first != NULL && is_repetition(job, stored, first))
+        answer_repetition(job, stored, first);
+    else
+        answer_duplicate(job, place);
 }
 
 /* The first event whose id stands twice in the request, or NULL. */
@@ -227,7 +250,7 @@ static void answer_repeated(struct append_job *job, const struct event *event)
 
 /* True when the ids settle the job: seen before, here or in the store. */
 static bool settled_by_ids(struct decision *decision, struct append_job *job,
-                           const struct known_ids *known)
+                           const struct known *known)
 {
     const struct event *repeated = repeated_id(decision, job);
 
@@ -336,24 +359,81 @@ static void give_rows(struct decision *decision, struct append_job *job,
     job->state = JOB_DECIDED;
 }
 
-static void decide_job(struct decision *decision, struct append_job *job,
-                       struct known_ids *known)
+/* ---- chains: in order, or not at all ---- */
+
+static const struct chain_end *chain_end_of(const struct known *known,
+                                            const int *chain)
+{
+    const struct chain_end *end = known->ends;
+
+    while (end != NULL && end->chain != chain)
+        end = end->next;
+    return end;
+}
+
+static void end_chain(struct decision *decision, const struct append_job *job,
+                      struct known *known)
+{
+    struct chain_end *end;
+
+    if (chain_end_of(known, job->request.chain) != NULL)
+        return;
+    end = ARENA_NEW(decision->arena, struct chain_end);
+    *end = (struct chain_end){
+        .next = known->ends,
+        .chain = job->request.chain,
+        .put_off = job->state == JOB_PUT_OFF,
+    };
+    known->ends = end;
+}
+
+/* True when the job does not get its turn because of one before it.  The flag
+ * tells of failures that are final; those of this batch are not yet. */
+static bool settled_by_chain(struct append_job *job, const struct known *known)
+{
+    const int *chain = job->request.chain;
+    const struct chain_end *end;
+
+    if (chain == NULL)
+        return false;
+    end = chain_end_of(known, chain);
+    if (end != NULL && end->put_off) {
+        job->state = JOB_PUT_OFF;
+        return true;
+    }
+    if (end == NULL && __atomic_load_n(chain, __ATOMIC_ACQUIRE) == 0)
+        return false;
+    err_set(&job->err, ERR_CONFLICT,
+            "an append that must be stored before this one failed");
+    answer_error(job);
+    return true;
+}
+
+static void decide_place(struct decision *decision, struct append_job *job,
+                         struct known *known)
 {
     struct stream_head *stream =
         stream_heads_find(decision->heads, job->request.aggregate_type,
                           job->request.aggregate_id);
 
-    job->failed = false;
-    if (settled_by_ids(decision, job, known))
-        return;
-    if (!expectation_holds(&job->request, stream->version)) {
+    if (expectation_holds(&job->request, stream->version))
+        give_rows(decision, job, stream, &known->mine);
+    else
         answer_conflict(job, stream->version);
-        return;
-    }
-    give_rows(decision, job, stream, &known->mine);
 }
 
-static void know_ids(struct decision *decision, struct known_ids *known,
+static void decide_job(struct decision *decision, struct append_job *job,
+                       struct known *known)
+{
+    job->failed = false;
+    if (!settled_by_chain(job, known) && !settled_by_ids(decision, job, known))
+        decide_place(decision, job, known);
+    if (job->request.chain != NULL &&
+        (job->failed || job->state == JOB_PUT_OFF))
+        end_chain(decision, job, known);
+}
+
+static void know_ids(struct decision *decision, struct known *known,
                      const struct event_page *found, size_t events)
 {
     size_t count = found != NULL ? found->count : 0;
@@ -368,7 +448,7 @@ void decide_batch(struct decision *decision, struct list *jobs,
                   const struct append_lookup *found)
 {
     size_t events = count_events(jobs);
-    struct known_ids known;
+    struct known known = {0};
 
     note_streams(decision, found);
     know_ids(decision, &known, found->found, events);

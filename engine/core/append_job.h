@@ -28,6 +28,7 @@ struct append_job {
     /* --- the writer's --- */
     enum job_state state;
     bool failed;
+    bool alone; /* after data was refused: in a batch of its own */
     struct append_result result;
     struct err err;
 };

@@ -5,7 +5,12 @@
  * the writer has the log's lock; then it moves to `batch`, is decided, and is
  * answered when the batch has committed, or goes back to the front of
  * `waiting` when the transaction did not.  Rows, questions and deltas live in
- * the batch's arena, which is reset when the batch is over.
+ * the batch's arena, which is reset when the batch is over.  Rows point into
+ * their jobs: whoever needs them after the first answer copies them.
+ *
+ * Every way back to `waiting` either is bounded (stale, split) or looks for
+ * jobs whose time is over and pauses, so a store that begins but never commits
+ * neither spins nor keeps anybody waiting, and a stop ends.
  *
  * Threads.  `waiting`, `stopping` and the counts are any thread's under `lock`;
  * everything below the ruler is the writer's alone.  `done` is called without
@@ -54,7 +59,7 @@ struct append_queue {
     struct list batch;
     uint32_t stale_count;
     bool ask_every_id;
-    bool one_by_one; /* after data was refused: find the one at fault */
+    uint32_t retry_ms; /* the next pause; grows until a batch is answered */
     struct log_throttle throttle;
 };
 
@@ -114,6 +119,8 @@ static void answer(struct append_queue *queue, struct append_job *job)
     list_remove(&job->link);
     forget_job(queue);
     metric_observe(metric(METRIC_APPEND_DURATION), seconds);
+    if (job->failed && job->request.chain != NULL)
+        __atomic_store_n(job->request.chain, 1, __ATOMIC_RELEASE);
     job->done(job->arg, job->failed ? NULL : &job->result,
               job->failed ? &job->err : NULL);
     job_free(job);
@@ -150,27 +157,73 @@ static void put_back(struct append_queue *queue)
     lock_give(&queue->lock);
 }
 
+/* Answers what nobody waits for any more: an append that happens after its
+ * caller was told to give up helps no one. */
+static void fail_overdue(struct append_queue *queue, struct list *jobs,
+                         bool is_past_stop)
+{
+    struct err err;
+
+    if (is_past_stop)
+        err_set(&err, ERR_SHUTTING_DOWN,
+                "the engine is shutting down; nothing was stored");
+    else
+        err_set(&err, ERR_STORE, "not in time; nothing was stored");
+    fail_all(queue, jobs, &err);
+}
+
+/* How much of a batch is full. */
+struct fill {
+    size_t jobs;
+    size_t events;
+    size_t bytes;
+};
+
+static bool has_room(const struct fill *fill, const struct append_job *job)
+{
+    return fill->jobs == 0 ||
+           (!job->alone && fill->jobs < BATCH_MAX_JOBS &&
+            fill->events + job->request.count <= BATCH_MAX_EVENTS &&
+            fill->bytes + job->bytes <= BATCH_MAX_BYTES);
+}
+
+static void take_into_batch(struct append_queue *queue, struct fill *fill,
+                            struct append_job *job)
+{
+    list_remove(&job->link);
+    list_append(&queue->batch, &job->link);
+    fill->jobs++;
+    fill->events += job->request.count;
+    fill->bytes += job->bytes;
+}
+
 /* Everything that waits now, as far as a batch goes. */
 static void close_batch(struct append_queue *queue)
 {
-    size_t jobs = 0, events = 0, bytes = 0;
-    size_t max_jobs = queue->one_by_one ? 1 : BATCH_MAX_JOBS;
+    uint64_t now_us = clock_us();
+    struct fill fill = {0};
+    bool is_past_stop;
+    struct list overdue;
 
+    list_init(&overdue);
     lock_take(&queue->lock);
-    while (!list_is_empty(&queue->waiting) && jobs < max_jobs) {
-        struct append_job *job =
-            LIST_ITEM(queue->waiting.next, struct append_job, link);
+    is_past_stop = queue->stopping && now_us > queue->stop_us;
+    list_each_safe (&queue->waiting, item, after) {
+        struct append_job *job = LIST_ITEM(item, struct append_job, link);
 
-        if (jobs > 0 && (events + job->request.count > BATCH_MAX_EVENTS ||
-                         bytes + job->bytes > BATCH_MAX_BYTES))
+        if (is_past_stop || job->deadline_us <= now_us) {
+            list_remove(item);
+            list_append(&overdue, item);
+            continue;
+        }
+        if (!has_room(&fill, job))
             break;
-        list_remove(&job->link);
-        list_append(&queue->batch, &job->link);
-        jobs++;
-        events += job->request.count;
-        bytes += job->bytes;
+        take_into_batch(queue, &fill, job);
+        if (job->alone)
+            break;
     }
     lock_give(&queue->lock);
+    fail_overdue(queue, &overdue, is_past_stop);
 }
 
 /* What others appended: their streams moved, and so did the head. */
@@ -259,6 +312,7 @@ static void answer_batch(struct append_queue *queue,
     struct list put_off;
     size_t jobs = 0;
 
+    queue->retry_ms = RETRY_FIRST_MS;
     queue->known = decision->last;
     head_move(queue->head, queue->known.position);
     metric_add(metric(METRIC_EVENTS_APPENDED), decision->row_count);
@@ -331,115 +385,199 @@ static void note_trouble(struct append_queue *queue, const char *what,
         log_warning("append", what, LOG_ERR(err), LOG_U64("held_back", held));
 }
 
-/* Sleeps a little longer each time; a stop ends the sleep. */
-static void pause_writing(struct append_queue *queue, uint32_t *wait_ms)
+/* Sleeps a little longer each time, never past the stop's deadline. */
+static void pause_writing(struct append_queue *queue)
 {
-    uint64_t until_us = clock_us() + (uint64_t)*wait_ms * 1000;
+    uint64_t until_us = clock_us() + (uint64_t)queue->retry_ms * 1000;
+    bool time_left = true;
 
     heartbeat_wait(&queue->beat);
     lock_take(&queue->lock);
-    while (!queue->stopping || clock_us() < queue->stop_us)
-        if (!signal_wait_until(&queue->work, &queue->lock, until_us))
-            break;
+    while (time_left) {
+        if (queue->stopping)
+            until_us = MIN(until_us, queue->stop_us);
+        time_left = signal_wait_until(&queue->work, &queue->lock, until_us);
+    }
     lock_give(&queue->lock);
     heartbeat_resume(&queue->beat);
-    *wait_ms = MIN(*wait_ms * 2, RETRY_MAX_MS);
+    queue->retry_ms = MIN(queue->retry_ms * 2, RETRY_MAX_MS);
 }
 
-/* Begins until it succeeds.  False: nothing is left to do it for. */
+/* The store is in trouble and nothing of what waits was stored: tells those
+ * whose time is over, then gives the store a little. */
+static void wait_out_trouble(struct append_queue *queue, const char *what,
+                             struct err *err)
+{
+    note_trouble(queue, what, err);
+    (void)err_wrap(err, "nothing was stored");
+    fail_late(queue, &queue->waiting, err);
+    pause_writing(queue);
+}
+
+static bool has_work(struct append_queue *queue)
+{
+    bool work;
+
+    lock_take(&queue->lock);
+    work = !list_is_empty(&queue->waiting);
+    lock_give(&queue->lock);
+    return work;
+}
+
+/* Begins until it succeeds.  False: nobody is left to do it for. */
 static bool begin_patiently(struct append_queue *queue,
                             struct append_delta *delta)
 {
-    uint32_t wait_ms = RETRY_FIRST_MS;
     struct err err;
 
-    for (;;) {
-        bool idle;
-
-        if (begin(queue, delta, &err))
-            return true;
+    while (!begin(queue, delta, &err)) {
         store_append_abort(queue->writer);
-        note_trouble(queue, "the store does not take appends; waiting", &err);
-        (void)err_wrap(&err, "nothing was stored");
-        fail_late(queue, &queue->waiting, &err);
-        fail_late(queue, &queue->batch, &err);
-
-        lock_take(&queue->lock);
-        idle = list_is_empty(&queue->waiting) && list_is_empty(&queue->batch);
-        lock_give(&queue->lock);
-        if (idle)
+        wait_out_trouble(queue, "the store does not take appends; waiting",
+                         &err);
+        if (!has_work(queue))
             return false;
-        pause_writing(queue, &wait_ms);
     }
+    return true;
+}
+
+/* Nothing of the batch was stored: it comes again, after a pause. */
+static void try_again_later(struct append_queue *queue, const char *what,
+                            struct err *err)
+{
+    put_back(queue);
+    wait_out_trouble(queue, what, err);
+}
+
+/* What a COMMIT would have left in the log, in the batch's arena: some of its
+ * jobs may be gone before it is known. */
+struct lost_rows {
+    uint64_t first_position;
+    struct uuid *ids;
+    size_t count;
+};
+
+static struct lost_rows lost_rows(struct append_queue *queue,
+                                  const struct decision *decision)
+{
+    struct lost_rows lost = {
+        .first_position = decision->rows[0].event->position,
+        .ids = ARENA_ARRAY(&queue->arena, struct uuid, decision->row_count),
+        .count = decision->row_count,
+    };
+
+    for (size_t i = 0; i < lost.count; i++)
+        lost.ids[i] = decision->rows[i].event->event_id;
+    return lost;
+}
+
+/* All of them, in their places.  One would not do: its producer may have sent
+ * it to another instance meanwhile, which stored it at the same position. */
+static bool is_in_delta(const struct lost_rows *lost,
+                        const struct append_delta *delta)
+{
+    size_t matches = 0;
+
+    for (size_t i = 0; i < delta->count; i++) {
+        uint64_t at = delta->moved[i].position - lost->first_position;
+
+        if (delta->moved[i].position >= lost->first_position &&
+            at < lost->count &&
+            uuid_eq(delta->moved[i].event_id, lost->ids[at]))
+            matches++;
+    }
+    return matches == lost->count;
+}
+
+static bool is_in_page(const struct lost_rows *lost,
+                       const struct event_page *page)
+{
+    if (page == NULL || page->count != lost->count)
+        return false;
+    for (size_t i = 0; i < lost->count; i++)
+        if (page->events[i].position != lost->first_position + i ||
+            !uuid_eq(page->events[i].event_id, lost->ids[i]))
+            return false;
+    return true;
 }
 
 /* Were the rows of a lost COMMIT stored?  The transaction that asks holds the
  * lock, so the old one is over. */
 static bool is_stored(struct append_queue *queue,
                       const struct append_delta *delta,
-                      const struct decision *decision, bool *stored_out,
+                      const struct lost_rows *lost, bool *stored_out,
                       struct err *err)
 {
-    const struct event *first = decision->rows[0].event;
-    struct append_lookup ask = {.ids = &first->event_id, .id_count = 1};
+    struct append_lookup ask = {.ids = lost->ids, .id_count = lost->count};
 
-    *stored_out = false;
-    for (size_t i = 0; i < delta->count; i++)
-        if (delta->moved[i].position == first->position &&
-            uuid_eq(delta->moved[i].event_id, first->event_id))
-            *stored_out = true;
-    if (!delta->cut)
+    if (!delta->cut) {
+        *stored_out = is_in_delta(lost, delta);
         return true;
+    }
     if (!lookup(queue, &ask, err))
         return false;
-    *stored_out = ask.found != NULL && ask.found->count == 1 &&
-                  ask.found->events[0].position == first->position;
+    *stored_out = is_in_page(lost, ask.found);
     event_page_unref(ask.found);
     return true;
 }
 
-/* After a COMMIT whose answer was lost: waits the old transaction out, then
- * answers or puts the jobs back (decisions.md 2). */
-static void settle(struct append_queue *queue, const struct decision *decision)
+/* While an outcome is unknown: those of the batch may have been stored, those
+ * that wait were not. */
+static void wait_for_outcome(struct append_queue *queue, struct err *err)
 {
-    struct append_delta delta;
-    struct err err;
-    bool stored;
+    struct err unknown;
 
-    for (uint32_t wait_ms = RETRY_FIRST_MS;; pause_writing(queue, &wait_ms)) {
-        uint64_t stop_us;
-
-        if (begin(queue, &delta, &err) &&
-            is_stored(queue, &delta, decision, &stored, &err))
-            break;
-        store_append_abort(queue->writer);
-        note_trouble(queue, "the outcome of a commit is not known yet", &err);
-        if (is_stopping(queue, &stop_us) && clock_us() > stop_us) {
-            (void)err_set(&err, ERR_STORE,
-                          "the outcome is not known; the same event ids tell "
-                          "it later");
-            fail_all(queue, &queue->batch, &err);
-            return;
-        }
-    }
-    store_append_abort(queue->writer);
-    note_delta(queue, &delta);
-    if (!stored) {
-        put_back(queue);
-        return;
-    }
-    log_info("append", "a commit whose answer was lost had succeeded",
-             LOG_U64("position", decision->last.position));
-    answer_batch(queue, decision);
+    (void)err_set(&unknown, ERR_STORE,
+                  "the outcome is not known; the same event ids tell it later");
+    fail_late(queue, &queue->batch, &unknown);
+    wait_out_trouble(queue, "the outcome of a commit is not known yet", err);
 }
 
+/* After a COMMIT whose answer was lost: waits the old transaction out, then
+ * answers or puts the jobs back (decisions.md 2).  Once nobody waits for the
+ * answer there is nothing to settle: the next begin finds what is there. */
+static void settle(struct append_queue *queue, const struct decision *decision)
+{
+    struct lost_rows lost = lost_rows(queue, decision);
+    struct append_delta delta;
+    struct err err;
+    bool stored = false;
+
+    while (!begin(queue, &delta, &err) ||
+           !is_stored(queue, &delta, &lost, &stored, &err)) {
+        store_append_abort(queue->writer);
+        wait_for_outcome(queue, &err);
+        if (list_is_empty(&queue->batch))
+            return;
+    }
+    store_append_abort(queue->writer);
+    if (stored) {
+        log_info("append", "a commit whose answer was lost had succeeded",
+                 LOG_U64("position", decision->last.position));
+        answer_batch(queue, decision);
+    } else {
+        put_back(queue);
+    }
+    note_delta(queue, &delta); /* last: it may know of events behind ours */
+}
+
+/* Data that the store does not take: when one job alone had rows it is the one
+ * at fault, else each of them comes again alone. */
 static void refuse_or_split(struct append_queue *queue, const struct err *err)
 {
-    if (queue->batch.next == queue->batch.prev) { /* it is the one at fault */
-        fail_all(queue, &queue->batch, err);
-        return;
+    struct append_job *decided = NULL;
+    size_t count = 0;
+
+    list_each (&queue->batch, item) {
+        struct append_job *job = LIST_ITEM(item, struct append_job, link);
+
+        if (job->state != JOB_DECIDED)
+            continue;
+        job->alone = true;
+        decided = job;
+        count++;
     }
-    queue->one_by_one = true;
+    if (count == 1)
+        fail(queue, decided, err);
     put_back(queue);
 }
 
@@ -450,10 +588,10 @@ static void again_stale(struct append_queue *queue, struct err *err)
         put_back(queue);
         return;
     }
-    (void)err_wrap(err, "the log's keys were violated %u times", STALE_MAX);
-    log_error("append", "appends given up", LOG_ERR(err));
-    fail_all(queue, &queue->batch, err);
     queue->stale_count = 0;
+    (void)err_wrap(err, "the log's keys were violated %d times", STALE_MAX);
+    log_error("append", "appends violate the log's keys", LOG_ERR(err));
+    refuse_or_split(queue, err);
 }
 
 static void end_batch(struct append_queue *queue, enum append_end end,
@@ -474,8 +612,7 @@ static void end_batch(struct append_queue *queue, enum append_end end,
         refuse_or_split(queue, err);
         break;
     case APPEND_ROLLED_BACK:
-        note_trouble(queue, "a batch of appends was rolled back", err);
-        put_back(queue);
+        try_again_later(queue, "a batch of appends was rolled back", err);
         break;
     case APPEND_UNCERTAIN:
         settle(queue, decision);
@@ -492,7 +629,6 @@ static void run_batch(struct append_queue *queue)
     struct append_delta delta;
     struct decision decision;
     struct err err = {0};
-    uint32_t wait_ms = RETRY_FIRST_MS;
 
     if (!begin_patiently(queue, &delta))
         return;
@@ -500,9 +636,7 @@ static void run_batch(struct append_queue *queue)
     close_batch(queue);
     if (!decide(queue, delta.now_us, &decision, &err)) {
         store_append_abort(queue->writer);
-        note_trouble(queue, "a batch of appends was not decided", &err);
-        put_back(queue);
-        pause_writing(queue, &wait_ms);
+        try_again_later(queue, "a batch of appends was not decided", &err);
         return;
     }
     if (decision.row_count == 0) { /* answers only: the lock proved the heads */
@@ -522,7 +656,6 @@ static bool wait_for_work(struct append_queue *queue)
     while (list_is_empty(&queue->waiting) && !queue->stopping)
         signal_wait(&queue->work, &queue->lock);
     work = !list_is_empty(&queue->waiting);
-    queue->one_by_one = queue->one_by_one && work;
     lock_give(&queue->lock);
     heartbeat_resume(&queue->beat);
     return work;
@@ -692,6 +825,7 @@ struct append_queue *append_queue_start(const struct append_options *options,
     signal_init(&queue->work);
     list_init(&queue->waiting);
     list_init(&queue->batch);
+    queue->retry_ms = RETRY_FIRST_MS;
     queue->heads = stream_heads_new();
     heartbeat_moved(&queue->beat);
     queue->writer = store_writer_open(queue->store, err);
