@@ -1,0 +1,1071 @@
+#include "base/log.h"
+#include "core/append_queue.h"
+#include "unit/core/fake_store.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+/*
+ * The queue over a store whose transactions end as the test says.  Requests
+ * are posted, so that one thread can have many on their way; `answers` collects
+ * what the writer says, in order of the requests.
+ */
+
+#define MAX_ANSWERS 64
+
+struct answer {
+    struct rig *rig;
+    struct uuid first_id;
+    bool given;
+    bool failed;
+    size_t turn; /* the how many-th answer it was */
+    struct append_result result;
+    struct err err;
+};
+
+struct rig {
+    struct fake_store *fake;
+    struct head *head;
+    struct append_queue *queue;
+    /* --- under lock --- */
+    struct lock lock;
+    struct signal answered;
+    struct answer answers[MAX_ANSWERS];
+    size_t asked;
+    size_t given;
+};
+
+static void start(struct rig *rig, uint32_t max_waiting)
+{
+    struct append_options options = {
+        .store = &rig->fake->base,
+        .head = rig->head,
+        .max_waiting = max_waiting,
+    };
+    struct err err;
+
+    rig->queue = append_queue_start(&options, &err);
+    assert_non_null(rig->queue);
+}
+
+static struct rig *rig_new(void)
+{
+    struct rig *rig = NEW(struct rig);
+
+    rig->fake = fake_new();
+    rig->head = head_new();
+    lock_init(&rig->lock);
+    signal_init(&rig->answered);
+    start(rig, 1000);
+    return rig;
+}
+
+/* A stop that hangs would hang the test: it has 10 s. */
+static void stop_within(struct rig *rig, uint32_t ms)
+{
+    append_queue_stop(rig->queue, clock_us() + (uint64_t)ms * 1000);
+    rig->queue = NULL;
+}
+
+/* Everybody has been answered once the queue has stopped. */
+static void rig_free(struct rig *rig)
+{
+    if (rig->queue != NULL)
+        stop_within(rig, 10000);
+    assert_int_equal(rig->given, rig->asked);
+    head_free(rig->head);
+    fake_free(rig->fake);
+    signal_done(&rig->answered);
+    lock_done(&rig->lock);
+    mem_free(rig);
+}
+
+static void take_answer(void *arg, const struct append_result *result,
+                        const struct err *err)
+{
+    struct answer *answer = arg;
+    struct rig *rig = answer->rig;
+
+    lock_take(&rig->lock);
+    CHECK(!answer->given);
+    CHECK((result == NULL) == (err != NULL));
+    answer->given = true;
+    answer->failed = err != NULL;
+    answer->turn = rig->given++;
+    if (err != NULL)
+        answer->err = *err;
+    else
+        answer->result = *result;
+    signal_all(&rig->answered);
+    lock_give(&rig->lock);
+}
+
+/* ---- requests ---- */
+
+struct ask {
+    const char *id;
+    enum expect expect;
+    uint64_t version;
+    size_t count;     /* of events; 0 is 1 */
+    struct uuid *ids; /* NULL: made, and not given */
+    const char *type; /* of the events; NULL is "Happened" */
+    int *chain;
+};
+
+static struct append_request request_of(const struct ask *ask,
+                                        struct event *events)
+{
+    size_t count = MAX(ask->count, (size_t)1);
+
+    for (size_t i = 0; i < count; i++)
+        events[i] = (struct event){
+            .event_id = ask->ids != NULL ? ask->ids[i] : uuid_new(),
+            .event_type = str_of(ask->type != NULL ? ask->type : "Happened"),
+            .event_version = 1,
+            .data = STR("{\"n\":1}"),
+            .metadata = STR("{}"),
+            .occurred_at_us = 1,
+        };
+    return (struct append_request){
+        .aggregate_type = STR("Thing"),
+        .aggregate_id = str_of(ask->id),
+        .expect = ask->expect,
+        .expected_version = ask->version,
+        .events = events,
+        .count = count,
+        .ids_given = ask->ids != NULL,
+        .chain = ask->chain,
+    };
+}
+
+static struct answer *post(struct rig *rig, struct ask ask)
+{
+    struct event events[APPEND_MAX_EVENTS];
+    struct append_request request = request_of(&ask, events);
+    struct answer *answer = &rig->answers[rig->asked++];
+    struct err err;
+
+    answer->rig = rig;
+    answer->first_id = events[0].event_id;
+    assert_true(append_post(rig->queue, &request, take_answer, answer, &err));
+    memset(events, 'x', sizeof(events)); /* the queue has copies */
+    return answer;
+}
+
+static struct answer *post_to(struct rig *rig, const char *id)
+{
+    return post(rig, (struct ask){.id = id});
+}
+
+static void await_all(struct rig *rig)
+{
+    uint64_t deadline_us = clock_us() + 20000000;
+
+    lock_take(&rig->lock);
+    while (rig->given < rig->asked)
+        if (!signal_wait_until(&rig->answered, &rig->lock, deadline_us))
+            break;
+    lock_give(&rig->lock);
+    assert_int_equal(rig->given, rig->asked);
+}
+
+static void assert_stored(const struct answer *answer, uint64_t version,
+                          uint64_t first, uint64_t last)
+{
+    const struct event *event;
+
+    assert_true(answer->given);
+    if (answer->failed)
+        fail_msg("%s", answer->err.text);
+    assert_false(answer->result.idempotent);
+    assert_int_equal(answer->result.version, version);
+    assert_int_equal(answer->result.first_position, first);
+    assert_int_equal(answer->result.last_position, last);
+    event = &answer->rig->fake->log->events[first - 1];
+    assert_true(uuid_eq(event->event_id, answer->first_id));
+    assert_int_equal(event->aggregate_version, version - (last - first));
+}
+
+static void assert_error(const struct answer *answer, enum err_code code)
+{
+    assert_true(answer->given);
+    assert_true(answer->failed);
+    assert_int_equal(answer->err.code, code);
+}
+
+/* Fills a batch: what is posted between these two is decided together. */
+static void open_batch(struct rig *rig)
+{
+    fake_hold(rig->fake);
+}
+
+static void close_batch(struct rig *rig)
+{
+    fake_await_begin(rig->fake);
+    fake_let_go(rig->fake);
+    await_all(rig);
+}
+
+/* ---- when all goes well ---- */
+
+static void appends_get_versions_and_contiguous_positions(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+
+    post(rig, (struct ask){.id = "a", .expect = EXPECT_NO_STREAM});
+    post_to(rig, "a");
+    post(rig,
+         (struct ask){
+             .id = "a", .expect = EXPECT_VERSION, .version = 2, .count = 3});
+    post(rig, (struct ask){.id = "b", .expect = EXPECT_VERSION});
+    post(rig, (struct ask){.id = "b", .expect = EXPECT_VERSION});
+    await_all(rig);
+    assert_stored(&rig->answers[0], 1, 1, 1);
+    assert_stored(&rig->answers[1], 2, 2, 2);
+    assert_stored(&rig->answers[2], 5, 3, 5);
+    assert_stored(&rig->answers[3], 1, 6, 6);
+    assert_error(&rig->answers[4], ERR_VERSION_CONFLICT);
+    assert_int_equal(head_position(rig->head), 6);
+    assert_int_equal(append_queue_waiting(rig->queue), 0);
+    rig_free(rig);
+}
+
+static void the_largest_append_is_taken_whole(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+
+    post(rig, (struct ask){.id = "a", .count = APPEND_MAX_EVENTS});
+    await_all(rig);
+    assert_stored(&rig->answers[0], APPEND_MAX_EVENTS, 1, APPEND_MAX_EVENTS);
+    rig_free(rig);
+}
+
+static void who_arrives_while_the_writer_queues_comes_along(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+
+    open_batch(rig);
+    post_to(rig, "a");
+    fake_await_begin(rig->fake);
+    for (int i = 0; i < 20; i++)
+        post_to(rig, i % 2 == 0 ? "a" : "b");
+    assert_int_equal(append_queue_waiting(rig->queue), 21);
+    close_batch(rig);
+    assert_int_equal(rig->fake->commits, 1);
+    for (size_t i = 0; i < 21; i++) {
+        assert_int_equal(rig->answers[i].turn, i);
+        assert_int_equal(rig->answers[i].result.first_position, i + 1);
+    }
+    rig_free(rig);
+}
+
+static void a_batch_is_bounded_by_events(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+
+    open_batch(rig);
+    for (int i = 0; i < 12; i++)
+        post(rig, (struct ask){.id = "a", .count = 900});
+    close_batch(rig);
+    assert_int_equal(rig->fake->commits, 3); /* 5 × 900 fit into 5,000 */
+    for (size_t i = 0; i < 12; i++)
+        assert_stored(&rig->answers[i], (i + 1) * 900, i * 900 + 1,
+                      (i + 1) * 900);
+    rig_free(rig);
+}
+
+static void a_batch_of_answers_alone_commits_nothing(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+
+    post(rig, (struct ask){.id = "a", .expect = EXPECT_STREAM_EXISTS});
+    await_all(rig);
+    assert_error(&rig->answers[0], ERR_VERSION_CONFLICT);
+    assert_int_equal(rig->fake->commits, 0);
+    post_to(rig, "a");
+    await_all(rig);
+    assert_stored(&rig->answers[1], 1, 1, 1);
+    rig_free(rig);
+}
+
+static void a_known_head_is_not_looked_up_again(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+
+    for (int i = 0; i < 5; i++) {
+        post_to(rig, "a");
+        await_all(rig);
+    }
+    assert_int_equal(rig->fake->lookups, 1);
+    rig_free(rig);
+}
+
+/* ---- ids ---- */
+
+static void
+the_same_append_twice_in_one_batch_is_answered_twice(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+    struct uuid ids[] = {uuid_new(), uuid_new()};
+    struct ask ask = {
+        .id = "a", .expect = EXPECT_NO_STREAM, .count = 2, .ids = ids};
+
+    open_batch(rig);
+    post(rig, ask);
+    post(rig, ask);
+    post_to(rig, "a");
+    post(rig, ask);
+    close_batch(rig);
+    assert_stored(&rig->answers[0], 2, 1, 2);
+    assert_stored(&rig->answers[2], 3, 3, 3);
+    for (size_t i = 1; i < 4; i += 2) {
+        assert_false(rig->answers[i].failed);
+        assert_true(rig->answers[i].result.idempotent);
+        assert_int_equal(rig->answers[i].result.version, 2);
+        assert_int_equal(rig->answers[i].result.first_position, 1);
+        assert_int_equal(rig->answers[i].result.last_position, 2);
+    }
+    rig_free(rig);
+}
+
+static void the_same_append_in_a_batch_that_is_rolled_back_is_stored_once(
+    void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+    struct uuid id = uuid_new();
+
+    fake_plan(rig->fake, FAKE_ROLLED_BACK);
+    fake_plan(rig->fake, FAKE_LOST);
+    open_batch(rig);
+    post(rig, (struct ask){.id = "a", .ids = &id});
+    post(rig, (struct ask){.id = "a", .ids = &id});
+    close_batch(rig);
+    assert_stored(&rig->answers[0], 1, 1, 1);
+    assert_true(rig->answers[1].result.idempotent);
+    rig_free(rig);
+}
+
+/* ---- other writers ---- */
+
+static void what_others_append_is_seen_before_deciding(void **state UNUSED)
+{
+    for (int cut = 0; cut < 2; cut++) {
+        struct rig *rig = rig_new();
+
+        post_to(rig, "a");
+        await_all(rig);
+        rig->fake->cut = cut != 0;
+        open_batch(rig);
+        fake_foreign(rig->fake, "a", uuid_new());
+        fake_foreign(rig->fake, "new", uuid_new());
+        post(rig,
+             (struct ask){.id = "a", .expect = EXPECT_VERSION, .version = 1});
+        post(rig,
+             (struct ask){.id = "a", .expect = EXPECT_VERSION, .version = 2});
+        post(rig, (struct ask){.id = "new", .expect = EXPECT_NO_STREAM});
+        post_to(rig, "new");
+        close_batch(rig);
+        assert_error(&rig->answers[1], ERR_VERSION_CONFLICT);
+        assert_non_null(
+            strstr(rig->answers[1].err.extra, "\"actual_version\":2"));
+        assert_stored(&rig->answers[2], 3, 4, 4);
+        assert_error(&rig->answers[3], ERR_VERSION_CONFLICT);
+        assert_stored(&rig->answers[4], 2, 5, 5);
+        assert_int_equal(head_position(rig->head), 5);
+        rig_free(rig);
+    }
+}
+
+/* After a failover that lost the log's tail, positions are given again. */
+static void a_log_that_lost_its_tail_is_gone_on_with(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+
+    for (int i = 0; i < 5; i++)
+        post_to(rig, "a");
+    await_all(rig);
+    lock_take(&rig->fake->lock);
+    fake_drop_tail(rig->fake, 2);
+    lock_give(&rig->fake->lock);
+    post_to(rig, "a");
+    await_all(rig);
+    assert_stored(&rig->answers[5], 3, 3, 3);
+    rig_free(rig);
+}
+
+/* ---- transactions that do not commit ---- */
+
+static void what_was_rolled_back_is_tried_again(void **state UNUSED)
+{
+    static const enum fake_end ends[] = {FAKE_ROLLED_BACK, FAKE_STALE,
+                                         FAKE_LOST, FAKE_LOST_STORED,
+                                         FAKE_LOST_LATE};
+
+    for (size_t i = 0; i < COUNT(ends); i++) {
+        for (int cut = 0; cut < 2; cut++) {
+            struct rig *rig = rig_new();
+
+            post_to(rig, "a");
+            await_all(rig);
+            rig->fake->cut = cut != 0;
+            fake_plan(rig->fake, ends[i]);
+            open_batch(rig);
+            post(rig, (struct ask){.id = "a", .count = 2});
+            post(rig, (struct ask){.id = "b", .expect = EXPECT_NO_STREAM});
+            post(rig, (struct ask){.id = "b", .expect = EXPECT_NO_STREAM});
+            close_batch(rig);
+            post_to(rig, "b");
+            await_all(rig);
+            assert_stored(&rig->answers[1], 3, 2, 3);
+            assert_stored(&rig->answers[2], 1, 4, 4);
+            assert_error(&rig->answers[3], ERR_VERSION_CONFLICT);
+            assert_stored(&rig->answers[4], 2, 5, 5);
+            assert_int_equal(rig->fake->log->count, 5);
+            rig_free(rig);
+        }
+    }
+}
+
+/* A batch larger than a delta: its own rows cut it. */
+static void
+a_large_batch_of_unknown_outcome_is_settled_by_its_ids(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+
+    fake_plan(rig->fake, FAKE_LOST_STORED);
+    open_batch(rig);
+    for (int i = 0; i < 4; i++)
+        post(rig, (struct ask){.id = "a", .count = 1000});
+    close_batch(rig);
+    for (size_t i = 0; i < 4; i++)
+        assert_stored(&rig->answers[i], (i + 1) * 1000, i * 1000 + 1,
+                      (i + 1) * 1000);
+    assert_int_equal(rig->fake->log->count, 4000);
+    rig_free(rig);
+}
+
+/* Waits until the writer has tried to begin `more` times. */
+static void await_begins(struct rig *rig, size_t more)
+{
+    size_t until;
+
+    lock_take(&rig->fake->lock);
+    until = rig->fake->begins + more;
+    while (rig->fake->begins < until) {
+        lock_give(&rig->fake->lock);
+        clock_us();
+        lock_take(&rig->fake->lock);
+    }
+    lock_give(&rig->fake->lock);
+}
+
+/* Plans an uncertain end and keeps the store away behind it. */
+static void lose_answer(struct rig *rig, enum fake_end end)
+{
+    fake_plan(rig->fake, end);
+    open_batch(rig);
+}
+
+static void go_away_at_commit(struct rig *rig)
+{
+    fake_await_begin(rig->fake);
+    fake_set(rig->fake, &rig->fake->begins_to_fail, -1);
+    fake_let_go(rig->fake);
+    await_begins(rig, 2);
+}
+
+static void an_outcome_is_settled_once_the_store_is_back(void **state UNUSED)
+{
+    static const enum fake_end ends[] = {FAKE_LOST, FAKE_LOST_STORED,
+                                         FAKE_LOST_LATE};
+
+    for (size_t i = 0; i < COUNT(ends); i++) {
+        struct rig *rig = rig_new();
+
+        lose_answer(rig, ends[i]);
+        post(rig, (struct ask){.id = "a", .expect = EXPECT_NO_STREAM});
+        go_away_at_commit(rig);
+        assert_int_equal(rig->given, 0);
+        post_to(rig, "a"); /* waits behind it */
+        fake_set(rig->fake, &rig->fake->begins_to_fail, 0);
+        await_all(rig);
+        assert_stored(&rig->answers[0], 1, 1, 1);
+        assert_stored(&rig->answers[1], 2, 2, 2);
+        rig_free(rig);
+    }
+}
+
+/* The producer of one event sent it to another instance meanwhile, and there
+ * it got the very position that it would have had here. */
+static void one_event_in_its_place_does_not_prove_the_batch(void **state UNUSED)
+{
+    for (int cut = 0; cut < 2; cut++) {
+        struct rig *rig = rig_new();
+        struct uuid id = uuid_new();
+
+        lose_answer(rig, FAKE_LOST);
+        post(rig, (struct ask){.id = "a", .ids = &id});
+        post_to(rig, "b");
+        go_away_at_commit(rig);
+        fake_foreign(rig->fake, "a", id);
+        rig->fake->cut = cut != 0;
+        fake_set(rig->fake, &rig->fake->begins_to_fail, 0);
+        await_all(rig);
+        /* Foreign content differs: it is told as a duplicate.  What matters
+         * is the other one: acknowledged, so it must be there. */
+        assert_error(&rig->answers[0], ERR_DUPLICATE_EVENT);
+        assert_stored(&rig->answers[1], 1, 2, 2);
+        rig_free(rig);
+    }
+}
+
+static void others_may_append_before_an_outcome_is_settled(void **state UNUSED)
+{
+    static const enum fake_end ends[] = {FAKE_LOST, FAKE_LOST_STORED};
+
+    for (size_t i = 0; i < COUNT(ends); i++) {
+        struct rig *rig = rig_new();
+        uint64_t at = ends[i] == FAKE_LOST ? 3 : 1;
+
+        lose_answer(rig, ends[i]);
+        post_to(rig, "a");
+        go_away_at_commit(rig);
+        fake_foreign(rig->fake, "a", uuid_new());
+        fake_foreign(rig->fake, "b", uuid_new());
+        fake_set(rig->fake, &rig->fake->begins_to_fail, 0);
+        await_all(rig);
+        assert_stored(&rig->answers[0], ends[i] == FAKE_LOST ? 2 : 1, at, at);
+        post(rig,
+             (struct ask){.id = "b", .expect = EXPECT_VERSION, .version = 1});
+        post(rig,
+             (struct ask){.id = "a", .expect = EXPECT_VERSION, .version = 2});
+        await_all(rig);
+        assert_stored(&rig->answers[1], 2, 4, 4);
+        assert_stored(&rig->answers[2], 3, 5, 5);
+        rig_free(rig);
+    }
+}
+
+static void
+a_lookup_that_fails_while_settling_is_made_again(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+
+    post_to(rig, "a"); /* its head is known from now on */
+    await_all(rig);
+    lose_answer(rig, FAKE_LOST_STORED);
+    post_to(rig, "a");
+    go_away_at_commit(rig);
+    rig->fake->cut = true;
+    rig->fake->lookups_to_fail = 2;
+    fake_set(rig->fake, &rig->fake->begins_to_fail, 0);
+    await_all(rig);
+    assert_stored(&rig->answers[1], 2, 2, 2);
+    assert_int_equal(rig->fake->lookups_to_fail, 0);
+    rig_free(rig);
+}
+
+static void a_lookup_that_fails_leaves_no_guess_behind(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+
+    fake_foreign(rig->fake, "a", uuid_new());
+    rig->fake->blind = true;
+    rig->fake->lookups_to_fail = 3;
+    post(rig, (struct ask){.id = "a", .expect = EXPECT_VERSION, .version = 1});
+    await_all(rig);
+    assert_stored(&rig->answers[0], 2, 2, 2);
+    assert_int_equal(rig->fake->commits, 1);
+    rig_free(rig);
+}
+
+static void a_cache_that_was_wrong_is_found_by_the_keys(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+    struct uuid id = uuid_new();
+
+    post_to(rig, "a");
+    await_all(rig);
+    fake_foreign(rig->fake, "a", id);
+    rig->fake->blind = true; /* the delta does not tell */
+    post_to(rig, "a");
+    await_all(rig);
+    assert_stored(&rig->answers[1], 3, 3, 3);
+    rig_free(rig);
+}
+
+static void keys_violated_for_ever_end_with_an_answer(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+
+    for (int i = 0; i < 6; i++)
+        fake_plan(rig->fake, FAKE_STALE);
+    open_batch(rig);
+    post_to(rig, "a");
+    post_to(rig, "b");
+    close_batch(rig);
+    assert_error(&rig->answers[0], ERR_STORE);
+    assert_stored(&rig->answers[1], 1, 1, 1);
+    rig_free(rig);
+}
+
+static void refused_data_fails_alone(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+    size_t commits;
+
+    open_batch(rig);
+    post_to(rig, "a");
+    post(rig, (struct ask){.id = "b", .type = "Poison"});
+    post(rig, (struct ask){.id = "b", .expect = EXPECT_NO_STREAM});
+    post_to(rig, "c");
+    close_batch(rig);
+    assert_stored(&rig->answers[0], 1, 1, 1);
+    assert_error(&rig->answers[1], ERR_DATA);
+    assert_stored(&rig->answers[2], 1, 2, 2); /* its conflict was not final */
+    assert_stored(&rig->answers[3], 1, 3, 3);
+
+    /* Group commit is back. */
+    commits = rig->fake->commits;
+    open_batch(rig);
+    for (int i = 0; i < 10; i++)
+        post_to(rig, "a");
+    close_batch(rig);
+    assert_int_equal(rig->fake->commits, commits + 1);
+    rig_free(rig);
+}
+
+/* ---- chains ---- */
+
+static void a_failure_leaves_no_hole_in_its_chain(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+    int chain = 0;
+    struct ask good = {.id = "a", .chain = &chain};
+    struct ask bad = {.id = "a", .expect = EXPECT_NO_STREAM, .chain = &chain};
+
+    fake_plan(rig->fake, FAKE_ROLLED_BACK);
+    open_batch(rig);
+    post(rig, good);
+    post(rig, bad);
+    post(rig, good);
+    close_batch(rig);
+    post(rig, good); /* a later batch */
+    await_all(rig);
+    assert_stored(&rig->answers[0], 1, 1, 1);
+    assert_error(&rig->answers[1], ERR_VERSION_CONFLICT);
+    assert_error(&rig->answers[2], ERR_CONFLICT);
+    assert_error(&rig->answers[3], ERR_CONFLICT);
+    assert_int_equal(chain, 1);
+    chain = 0;
+    post(rig, good);
+    await_all(rig);
+    assert_stored(&rig->answers[4], 2, 2, 2);
+    rig_free(rig);
+}
+
+static void refused_data_breaks_its_chain(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+    int chain = 0;
+
+    open_batch(rig);
+    post(rig, (struct ask){.id = "a", .chain = &chain});
+    post(rig, (struct ask){.id = "b", .type = "Poison", .chain = &chain});
+    post(rig, (struct ask){.id = "c", .chain = &chain});
+    close_batch(rig);
+    assert_stored(&rig->answers[0], 1, 1, 1);
+    assert_error(&rig->answers[1], ERR_DATA);
+    assert_error(&rig->answers[2], ERR_CONFLICT);
+    rig_free(rig);
+}
+
+/* ---- time ---- */
+
+static bool submit(struct rig *rig, const char *id, uint32_t timeout_ms,
+                   struct append_result *out, struct err *err)
+{
+    struct ask ask = {.id = id};
+    struct event event;
+    struct append_request request = request_of(&ask, &event);
+
+    return append_submit(rig->queue, &request, timeout_ms, out, err);
+}
+
+static void a_store_that_is_away_for_a_while_is_waited_for(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+    struct append_result result;
+    struct err err;
+
+    rig->fake->begins_to_fail = 3;
+    assert_true(submit(rig, "a", 30000, &result, &err));
+    assert_int_equal(result.version, 1);
+    assert_int_equal(rig->fake->begins_to_fail, 0);
+    rig_free(rig);
+}
+
+static void a_submit_is_told_when_its_time_is_over(void **state UNUSED)
+{
+    static const struct {
+        int begins, lookups, commits;
+    } trouble[] = {{-1, 0, 0}, {0, -1, 0}, {0, 0, -1}};
+
+    for (size_t i = 0; i < COUNT(trouble); i++) {
+        struct rig *rig = rig_new();
+        struct append_result result;
+        struct err err;
+        uint64_t begun_ms = clock_ms();
+
+        rig->fake->begins_to_fail = trouble[i].begins;
+        rig->fake->lookups_to_fail = trouble[i].lookups;
+        rig->fake->commits_to_roll_back = trouble[i].commits;
+        assert_false(submit(rig, "a", 100, &result, &err));
+        assert_int_equal(err.code, ERR_STORE);
+        assert_non_null(strstr(err.text, "nothing was stored"));
+        assert_true(clock_ms() - begun_ms >= 99);
+        assert_true(clock_ms() - begun_ms < 2000);
+        assert_int_equal(append_queue_waiting(rig->queue), 0);
+        /* A store that begins and never commits is not asked in a loop. */
+        assert_true(rig->fake->commits < 20);
+        assert_int_equal(rig->fake->log->count, 0);
+        rig_free(rig);
+    }
+}
+
+static void what_comes_too_late_to_the_batch_is_not_stored(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+    struct append_result result;
+    struct err err;
+
+    fake_hold(rig->fake);
+    assert_false(submit(rig, "a", 1, &result, &err)); /* 2 s: its caller left */
+    assert_int_equal(err.code, ERR_STORE);
+    fake_let_go(rig->fake);
+    assert_true(submit(rig, "b", 30000, &result, &err));
+    assert_int_equal(result.first_position, 1);
+    rig_free(rig);
+}
+
+struct submitter {
+    struct rig *rig;
+    bool stored;
+    struct append_result result;
+    struct err err;
+};
+
+static void submit_shortly(void *arg)
+{
+    struct submitter *submitter = arg;
+
+    submitter->stored = submit(submitter->rig, "short", 50, &submitter->result,
+                               &submitter->err);
+}
+
+/* One of the batch is told that nobody knows, and is gone when the outcome is
+ * settled for the other. */
+static void
+an_outcome_may_come_too_late_for_one_of_the_batch(void **state UNUSED)
+{
+    static const enum fake_end ends[] = {FAKE_LOST, FAKE_LOST_STORED,
+                                         FAKE_LOST_LATE};
+
+    for (size_t i = 0; i < COUNT(ends); i++) {
+        struct rig *rig = rig_new();
+        struct submitter submitter = {.rig = rig};
+        size_t stored = ends[i] == FAKE_LOST ? 0 : 1;
+        struct thread *thread;
+        struct err err;
+
+        lose_answer(rig, ends[i]);
+        thread = thread_start("submitter", submit_shortly, &submitter, &err);
+        assert_non_null(thread);
+        fake_await_begin(rig->fake);
+        post_to(rig, "long");
+        go_away_at_commit(rig);
+        thread_join(thread);
+        assert_false(submitter.stored);
+        assert_int_equal(submitter.err.code, ERR_STORE);
+        assert_non_null(strstr(submitter.err.text, "not known"));
+        assert_int_equal(rig->given, 0);
+        fake_set(rig->fake, &rig->fake->begins_to_fail, 0);
+        await_all(rig);
+        assert_stored(&rig->answers[0], 1, stored + 1, stored + 1);
+        assert_int_equal(rig->fake->log->count, stored + 1);
+        rig_free(rig);
+    }
+}
+
+static void too_many_waiting_are_refused(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+    struct append_result result;
+    struct err err;
+
+    stop_within(rig, 10000);
+    start(rig, 4);
+    open_batch(rig);
+    for (int i = 0; i < 4; i++)
+        post_to(rig, "a");
+    assert_false(submit(rig, "a", 1000, &result, &err));
+    assert_int_equal(err.code, ERR_OVERLOADED);
+    close_batch(rig);
+    assert_true(submit(rig, "a", 30000, &result, &err));
+    assert_int_equal(result.version, 5);
+    rig_free(rig);
+}
+
+static void a_wait_for_the_store_is_no_stall(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+    uint64_t begun_ms;
+
+    open_batch(rig);
+    post_to(rig, "a");
+    fake_await_begin(rig->fake);
+    begun_ms = clock_ms();
+    while (clock_ms() - begun_ms < 5)
+        ;
+    assert_false(heartbeat_is_stalled(append_queue_heartbeat(rig->queue), 1));
+    close_batch(rig);
+    rig_free(rig);
+}
+
+/* ---- stop ---- */
+
+static void a_stop_finishes_what_waits(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+
+    rig->fake->begins_to_fail = 2;
+    for (int i = 0; i < 40; i++)
+        post_to(rig, "a");
+    stop_within(rig, 10000);
+    for (size_t i = 0; i < 40; i++)
+        assert_false(rig->answers[i].failed);
+    assert_int_equal(rig->fake->log->count, 40);
+    rig_free(rig);
+}
+
+/* Whatever the store does, a stop ends at its deadline and answers all. */
+static void a_stop_ends_whatever_the_store_does(void **state UNUSED)
+{
+    static const struct {
+        int begins, lookups, commits;
+        uint32_t ms;
+    } trouble[] = {
+        {-1, 0, 0, 150}, {0, -1, 0, 150}, {0, 0, -1, 150},
+        {-1, 0, 0, 0},   {0, -1, 0, 0},   {0, 0, 0, 0},
+    };
+
+    for (size_t i = 0; i < COUNT(trouble); i++) {
+        struct rig *rig = rig_new();
+        uint64_t begun_ms = clock_ms();
+
+        lock_take(&rig->fake->lock);
+        rig->fake->begins_to_fail = trouble[i].begins;
+        rig->fake->lookups_to_fail = trouble[i].lookups;
+        rig->fake->commits_to_roll_back = trouble[i].commits;
+        lock_give(&rig->fake->lock);
+        for (int n = 0; n < 40; n++)
+            post_to(rig, "a");
+        stop_within(rig, trouble[i].ms);
+        assert_true(clock_ms() - begun_ms < 1500);
+        assert_int_equal(rig->given, 40);
+        rig_free(rig);
+    }
+}
+
+static void a_stop_does_not_wait_for_an_outcome_for_ever(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+
+    lose_answer(rig, FAKE_LOST_LATE);
+    post_to(rig, "a");
+    go_away_at_commit(rig);
+    post_to(rig, "b");
+    stop_within(rig, 150);
+    assert_error(&rig->answers[0], ERR_STORE);
+    assert_non_null(strstr(rig->answers[0].err.text, "not known"));
+    assert_error(&rig->answers[1], ERR_STORE);
+    assert_non_null(strstr(rig->answers[1].err.text, "nothing was stored"));
+    rig_free(rig);
+}
+
+/* ---- everything at once ---- */
+
+#define PRODUCERS 16
+#define QUEUES    2
+#define ROUNDS    60
+#define SHARED    5
+
+struct storm {
+    struct fake_store *fake;
+    struct append_queue *queues[QUEUES];
+};
+
+struct producer {
+    struct storm *storm;
+    size_t number;
+    size_t stored; /* of appends that were acknowledged */
+    struct {
+        struct uuid id;
+        struct append_result result;
+    } answers[ROUNDS];
+};
+
+static struct ask storm_ask(const struct producer *producer, size_t round,
+                            unsigned *seed, char id[32], struct uuid *ids)
+{
+    static const enum expect expects[] = {EXPECT_ANY, EXPECT_NO_STREAM,
+                                          EXPECT_STREAM_EXISTS, EXPECT_VERSION};
+    struct ask ask = {.id = id, .count = 3};
+
+    if (round % 3 == 0) /* its own stream: what it expects must hold */
+        (void)snprintf(id, 32, "own-%zu", producer->number);
+    else
+        (void)snprintf(id, 32, "shared-%d", rand_r(seed) % SHARED);
+    if (round % 3 != 0) {
+        ask.expect = expects[(size_t)rand_r(seed) % COUNT(expects)];
+        ask.version = 3 * ((uint64_t)rand_r(seed) % 4);
+    } else {
+        ask.expect = EXPECT_VERSION;
+        ask.version = round;
+    }
+    for (size_t i = 0; i < 3; i++)
+        ids[i] = uuid_new();
+    if (rand_r(seed) % 2 == 0)
+        ask.ids = ids;
+    return ask;
+}
+
+static void produce(void *arg)
+{
+    struct producer *producer = arg;
+    struct storm *storm = producer->storm;
+    unsigned seed = (unsigned)producer->number + 1;
+
+    for (size_t round = 0; round < ROUNDS; round++) {
+        char id[32];
+        struct uuid ids[3];
+        struct event events[3];
+        struct ask ask = storm_ask(producer, round, &seed, id, ids);
+        struct append_request request = request_of(&ask, events);
+        struct append_result result;
+        struct err err;
+
+        if (!append_submit(storm->queues[producer->number % QUEUES], &request,
+                           60000, &result, &err)) {
+            CHECK(err.code == ERR_VERSION_CONFLICT);
+            CHECK(round % 3 != 0);
+            continue;
+        }
+        CHECK(!result.idempotent);
+        producer->answers[producer->stored].id = events[0].event_id;
+        producer->answers[producer->stored++].result = result;
+    }
+}
+
+/* Every acknowledged append is there, as it was told, and nothing else. */
+static void check_producer(const struct producer *producer)
+{
+    const struct event_page *log = producer->storm->fake->log;
+
+    for (size_t i = 0; i < producer->stored; i++) {
+        const struct append_result *result = &producer->answers[i].result;
+        const struct event *first = &log->events[result->first_position - 1];
+
+        assert_true(uuid_eq(first->event_id, producer->answers[i].id));
+        assert_int_equal(result->last_position, result->first_position + 2);
+        assert_int_equal(result->version, first->aggregate_version + 2);
+    }
+}
+
+static void
+two_instances_and_every_mishap_lose_and_double_nothing(void **state UNUSED)
+{
+    struct storm storm = {.fake = fake_new()};
+    struct producer *producers = NEW_ARRAY(struct producer, PRODUCERS);
+    struct thread *threads[PRODUCERS];
+    struct head *heads[QUEUES];
+    struct err err;
+    size_t stored = 0;
+
+    for (size_t i = 0; i < QUEUES; i++) {
+        heads[i] = head_new();
+        storm.queues[i] = append_queue_start(
+            &(struct append_options){&storm.fake->base, heads[i], 1000}, &err);
+        assert_non_null(storm.queues[i]);
+    }
+    storm.fake->chaos = 4711;
+    for (size_t i = 0; i < PRODUCERS; i++) {
+        producers[i].storm = &storm;
+        producers[i].number = i;
+        threads[i] = thread_start("producer", produce, &producers[i], &err);
+        assert_non_null(threads[i]);
+    }
+    for (size_t i = 0; i < PRODUCERS; i++)
+        thread_join(threads[i]);
+    for (size_t i = 0; i < QUEUES; i++)
+        append_queue_stop(storm.queues[i], clock_us() + 10000000);
+    for (size_t i = 0; i < PRODUCERS; i++) {
+        check_producer(&producers[i]);
+        stored += producers[i].stored;
+    }
+    assert_int_equal(storm.fake->log->count, stored * 3);
+    assert_true(stored > PRODUCERS * ROUNDS / 3);
+    for (size_t i = 0; i < QUEUES; i++)
+        head_free(heads[i]);
+    fake_free(storm.fake);
+    mem_free(producers);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(appends_get_versions_and_contiguous_positions),
+        cmocka_unit_test(the_largest_append_is_taken_whole),
+        cmocka_unit_test(who_arrives_while_the_writer_queues_comes_along),
+        cmocka_unit_test(a_batch_is_bounded_by_events),
+        cmocka_unit_test(a_batch_of_answers_alone_commits_nothing),
+        cmocka_unit_test(a_known_head_is_not_looked_up_again),
+        cmocka_unit_test(the_same_append_twice_in_one_batch_is_answered_twice),
+        cmocka_unit_test(
+            the_same_append_in_a_batch_that_is_rolled_back_is_stored_once),
+        cmocka_unit_test(what_others_append_is_seen_before_deciding),
+        cmocka_unit_test(a_log_that_lost_its_tail_is_gone_on_with),
+        cmocka_unit_test(what_was_rolled_back_is_tried_again),
+        cmocka_unit_test(
+            a_large_batch_of_unknown_outcome_is_settled_by_its_ids),
+        cmocka_unit_test(an_outcome_is_settled_once_the_store_is_back),
+        cmocka_unit_test(one_event_in_its_place_does_not_prove_the_batch),
+        cmocka_unit_test(others_may_append_before_an_outcome_is_settled),
+        cmocka_unit_test(a_lookup_that_fails_while_settling_is_made_again),
+        cmocka_unit_test(a_lookup_that_fails_leaves_no_guess_behind),
+        cmocka_unit_test(a_cache_that_was_wrong_is_found_by_the_keys),
+        cmocka_unit_test(keys_violated_for_ever_end_with_an_answer),
+        cmocka_unit_test(refused_data_fails_alone),
+        cmocka_unit_test(a_failure_leaves_no_hole_in_its_chain),
+        cmocka_unit_test(refused_data_breaks_its_chain),
+        cmocka_unit_test(a_store_that_is_away_for_a_while_is_waited_for),
+        cmocka_unit_test(a_submit_is_told_when_its_time_is_over),
+        cmocka_unit_test(what_comes_too_late_to_the_batch_is_not_stored),
+        cmocka_unit_test(an_outcome_may_come_too_late_for_one_of_the_batch),
+        cmocka_unit_test(too_many_waiting_are_refused),
+        cmocka_unit_test(a_wait_for_the_store_is_no_stall),
+        cmocka_unit_test(a_stop_finishes_what_waits),
+        cmocka_unit_test(a_stop_ends_whatever_the_store_does),
+        cmocka_unit_test(a_stop_does_not_wait_for_an_outcome_for_ever),
+        cmocka_unit_test(
+            two_instances_and_every_mishap_lose_and_double_nothing),
+    };
+
+    log_setup(LOG_CRITICAL, LOG_FORMAT_TEXT, 2); /* troubles are the topic */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
