@@ -15,8 +15,8 @@
 #include "vm/script.h"
 
 /* A fresh state of aggregate `script` for `id`; -1 on failure. */
-int vm_state_new(struct vm *vm, int script, struct str id,
-                 uint32_t timeout_ms, struct err *err) MUST_USE;
+int vm_state_new(struct vm *vm, int script, struct str id, uint32_t timeout_ms,
+                 struct err *err) MUST_USE;
 void vm_state_drop(struct vm *vm, int state);
 
 /* Applies one stored event (upcast first).  An event type without an `apply`
@@ -31,9 +31,9 @@ bool vm_state_encode(struct vm *vm, int state, struct buf *out,
 
 struct vm_command {
     struct str name;
-    struct str input;        /* a checked JSON object */
+    struct str input; /* a checked JSON object */
     struct str aggregate_id;
-    uint64_t version;        /* of the state before the command */
+    uint64_t version; /* of the state before the command */
     /* Copied into each emitted event. */
     struct str tenant_id, actor_id, correlation_id, causation_id, metadata;
 };

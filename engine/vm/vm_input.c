@@ -1,0 +1,222 @@
+/*
+ * The input of a command: a checked JSON object against the declared fields.
+ * Every faulty field is noted before the command is refused, so that a client
+ * learns of all of them at once.
+ */
+#include "base/clock.h"
+#include "vm/vm_decimal.h"
+#include "vm/vm_json.h"
+#include "vm/vm_run.h"
+
+#include <math.h>
+#include <stdio.h>
+
+struct input {
+    lua_State *L;
+    struct vm *vm;
+    const struct command_decl *decl;
+    struct err err; /* the fields that are faulty */
+    size_t faults;
+};
+
+/* The text names all faults that fit in it, the list of fields too. */
+static void add_fault(struct input *in, struct str field, const char *message)
+{
+    size_t len = strlen(in->err.text);
+
+    if (in->faults++ == 0)
+        err_set(&in->err, ERR_INVALID_INPUT, "%.*s: %s", STR_ARG(field),
+                message);
+    else
+        snprintf(in->err.text + len, sizeof(in->err.text) - len, "; %.*s: %s",
+                 STR_ARG(field), message);
+    err_field(&in->err, field, "%s", message);
+}
+
+static const char *kind_name(enum json_kind kind)
+{
+    static const char *const names[] = {
+        [JSON_END] = "nothing",     [JSON_NULL] = "null",
+        [JSON_FALSE] = "false",     [JSON_TRUE] = "true",
+        [JSON_NUMBER] = "a number", [JSON_STRING] = "a string",
+        [JSON_ARRAY] = "a list",    [JSON_OBJECT] = "an object",
+    };
+
+    return names[kind];
+}
+
+/* Each of these pushes the value, or nothing and gives back false. */
+
+static bool push_if(struct input *in, struct json value, bool fits)
+{
+    if (fits)
+        vm_push_json(in->L, in->vm, value.raw);
+    return fits;
+}
+
+static bool push_integer(struct input *in, struct json value)
+{
+    int64_t number;
+
+    /* Whole by value (3.0), and those beyond 64 bits when spelled whole. */
+    if (value.kind != JSON_NUMBER)
+        return false;
+    return push_if(in, value,
+                   json_i64(value, &number) ||
+                       memchr(value.raw.ptr, '.', value.raw.len) == NULL);
+}
+
+static bool push_decimal(struct input *in, struct json value)
+{
+    struct err ignored = {0};
+    struct str text = value.raw;
+
+    if (value.kind == JSON_STRING)
+        text = str_n(text.ptr + 1, text.len - 2);
+    else if (value.kind != JSON_NUMBER)
+        return false;
+    if (!decimal_parse(&in->vm->sum, text, &ignored))
+        return false;
+    vm_push_decimal(in->L, in->vm, &in->vm->sum);
+    return true;
+}
+
+/* Replaces the string on top of the stack by its canonical form. */
+static bool normalise_uuid(lua_State *L)
+{
+    char text[UUID_TEXT_SIZE];
+    struct uuid id;
+
+    if (!uuid_parse(vm_str(L, -1), &id))
+        return false;
+    uuid_format(id, text);
+    lua_pop(L, 1);
+    lua_pushstring(L, text);
+    return true;
+}
+
+static bool normalise_time(lua_State *L)
+{
+    char text[CLOCK_TEXT_SIZE];
+    int64_t wall_us;
+
+    if (!clock_parse(vm_str(L, -1), &wall_us))
+        return false;
+    clock_format(wall_us, text);
+    lua_pop(L, 1);
+    lua_pushstring(L, text);
+    return true;
+}
+
+static bool is_date(lua_State *L)
+{
+    int32_t days;
+
+    return clock_date_parse(vm_str(L, -1), &days);
+}
+
+static bool push_string_as(struct input *in, struct json value,
+                           bool (*normalise)(lua_State *L))
+{
+    if (!push_if(in, value, value.kind == JSON_STRING))
+        return false;
+    if (normalise(in->L))
+        return true;
+    lua_pop(in->L, 1);
+    return false;
+}
+
+static bool push_typed(struct input *in, enum input_kind kind,
+                       struct json value)
+{
+    switch (kind) {
+    case INPUT_STRING:
+        return push_if(in, value, value.kind == JSON_STRING);
+    case INPUT_NUMBER:
+        return push_if(in, value, value.kind == JSON_NUMBER);
+    case INPUT_INTEGER:
+        return push_integer(in, value);
+    case INPUT_BOOLEAN:
+        return push_if(in, value,
+                       value.kind == JSON_TRUE || value.kind == JSON_FALSE);
+    case INPUT_DECIMAL:
+        return push_decimal(in, value);
+    case INPUT_UUID:
+        return push_string_as(in, value, normalise_uuid);
+    case INPUT_DATE:
+        return push_string_as(in, value, is_date);
+    case INPUT_TIMESTAMP:
+        return push_string_as(in, value, normalise_time);
+    case INPUT_TABLE:
+        return push_if(in, value, value.kind == JSON_OBJECT);
+    case INPUT_LIST:
+        return push_if(in, value, value.kind == JSON_ARRAY);
+    }
+    return false;
+}
+
+/* Sets a declared field in the table on top of the stack. */
+static void take_field(struct input *in, const struct input_decl *decl,
+                       struct json value)
+{
+    char message[160];
+
+    if (value.kind == JSON_END || value.kind == JSON_NULL) {
+        if (decl->optional)
+            return;
+        snprintf(message, sizeof(message), "%s: %s expected",
+                 value.kind == JSON_NULL ? "null" : "missing",
+                 input_word(decl->kind));
+        add_fault(in, decl->name, message);
+        return;
+    }
+    vm_push_str(in->L, decl->name);
+    if (push_typed(in, decl->kind, value)) {
+        lua_rawset(in->L, -3);
+        return;
+    }
+    lua_pop(in->L, 1);
+    snprintf(message, sizeof(message), "%s expected, %s%.*s given",
+             input_word(decl->kind), kind_name(value.kind),
+             value.kind == JSON_STRING ? (int)MIN(value.raw.len, 40) : 0,
+             value.raw.ptr);
+    add_fault(in, decl->name, message);
+}
+
+static bool is_declared(const struct command_decl *decl, struct str raw_key)
+{
+    for (size_t i = 0; i < decl->input_count; i++)
+        if (json_key_is(raw_key, decl->inputs[i].name))
+            return true;
+    return false;
+}
+
+static void refuse_unknown(struct input *in, struct json object)
+{
+    struct json_in members = json_open(object);
+    struct str key;
+    struct json value;
+
+    while (json_next(&members, &key, &value))
+        if (!is_declared(in->decl, key))
+            add_fault(in, key, "no such field");
+}
+
+void vm_push_input(lua_State *L, struct vm *vm, const struct command_decl *decl,
+                   struct str input)
+{
+    struct input in = {.L = L, .vm = vm, .decl = decl};
+    struct json object = json_value(input);
+
+    if (decl->any_input) {
+        vm_push_json(L, vm, input);
+        return;
+    }
+    lua_createtable(L, 0, (int)decl->input_count);
+    for (size_t i = 0; i < decl->input_count; i++)
+        take_field(&in, &decl->inputs[i],
+                   json_get(object, decl->inputs[i].name));
+    refuse_unknown(&in, object);
+    if (in.faults > 0)
+        vm_stop_err(L, &in.err);
+}
