@@ -146,8 +146,21 @@ static void add_text(struct json object, const char *name, struct buf *out)
         json_unescape(value, out);
 }
 
-/* `; field: message` for each of the bad fields. */
-static void add_fields(struct json problem, struct buf *text)
+/* `; field: message`, unless the detail says it already. */
+static void add_fault(struct json fault, struct buf *text)
+{
+    struct buf message = {0};
+
+    add_text(fault, "message", &message);
+    if (message.len > 0 && strstr(text->ptr, message.ptr) == NULL) {
+        buf_text(text, "; ");
+        add_text(fault, "field", text);
+        buf_printf(text, ": %s", message.ptr);
+    }
+    buf_done(&message);
+}
+
+static void add_faults(struct json problem, struct buf *text)
 {
     struct json errors = json_get(problem, STR("errors"));
     struct json item;
@@ -157,12 +170,8 @@ static void add_fields(struct json problem, struct buf *text)
         return;
     struct json_in in = json_open(errors);
     while (json_next(&in, &key, &item)) {
-        if (item.kind != JSON_OBJECT)
-            continue;
-        buf_text(text, "; ");
-        add_text(item, "field", text);
-        buf_text(text, ": ");
-        add_text(item, "message", text);
+        if (item.kind == JSON_OBJECT)
+            add_fault(item, text);
     }
 }
 
@@ -181,7 +190,8 @@ bool door_problem(int status, struct str answer, struct err *err)
     add_text(problem, "detail", &text);
     if (text.len == 0)
         add_text(problem, "title", &text);
-    add_fields(problem, &text);
+    if (text.len > 0)
+        add_faults(problem, &text);
     err_set(err, err_code_of(buf_as_str(&code)), "%.*s",
             STR_ARG(buf_as_str(&text)));
     buf_done(&code);

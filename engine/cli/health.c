@@ -38,7 +38,8 @@ static void print_health(struct json health)
     struct json subscriptions = json_get(health, STR("subscriptions"));
     struct json_in in = json_open(health);
     struct arena arena = {0};
-    struct print_table table = {.arena = &arena, .columns = 2};
+    struct print_table table = {
+        .arena = &arena, .columns = 2, .headless = true};
     struct json value;
     struct str key;
 

@@ -18,7 +18,7 @@
 
 /* Far enough ahead to fill group commits, bounded in memory. */
 #define FLIGHTS_MAX 1024
-#define AHEAD_BYTES (8u * 1024u * 1024u)
+#define AHEAD_BYTES (2u * 1024u * 1024u)
 
 #define APPEND_TIMEOUT_MS 60000
 /* No stream gets here: an append that expects it is stored never, and
@@ -285,7 +285,7 @@ static void drop_oldest(struct import *import)
     struct flight *flight = flight_at(import, 0);
 
     import->bytes -= flight->run.events.len;
-    run_reset(&flight->run);
+    run_done(&flight->run); /* a thousand kept blocks would add up */
     import->first = (import->first + 1) % FLIGHTS_MAX;
     import->count--;
 }

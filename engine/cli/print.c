@@ -91,7 +91,9 @@ struct column {
 
 static struct column measure(const struct print_table *table, size_t at)
 {
-    struct column column = {.to_the_right = table->cell_count > table->columns};
+    struct column column = {
+        .to_the_right = !table->headless && table->cell_count > table->columns,
+    };
 
     for (size_t i = at; i < table->cell_count; i += table->columns) {
         column.width = MAX(column.width, width_of(table->cells[i]));
@@ -131,7 +133,8 @@ void print_table(struct print_table *table)
 void print_members(struct json object)
 {
     struct arena arena = {0};
-    struct print_table table = {.arena = &arena, .columns = 2};
+    struct print_table table = {
+        .arena = &arena, .columns = 2, .headless = true};
     struct json_in in = json_open(object);
     struct json value;
     struct str key;

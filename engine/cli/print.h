@@ -11,6 +11,7 @@
  * as its widest cell.  Zeroed memory with an arena is an empty table. */
 struct print_table {
     struct arena *arena; /* borrowed; owns the cells */
+    bool headless;       /* no header, everything to the left */
     struct str *cells;   /* row by row, the header first */
     size_t columns;
     size_t cell_count;
