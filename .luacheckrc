@@ -1,6 +1,6 @@
 -- vim: ft=lua
 std = "luajit"
-max_line_length = 120
+max_line_length = 100
 ignore = { "212/_.*" }
 
 -- What a script sees (docs/scripts.md): nothing of LuaJIT's but this.

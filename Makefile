@@ -107,7 +107,7 @@ run: ## serve the Order example on 127.0.0.1:8000
 demo: ## import a day of a real shop and print its tables
 	@$(AGAIN) deps
 	@$(PARALLEL) -s all
-	@PERIGEE_BIN=$(abspath $(BUILD)/perigee) examples/shop/demo.sh
+	@examples/shop/demo.sh $(abspath $(BUILD)/perigee)
 
 install: all ## install under PREFIX (/usr/local), with examples and defaults
 	install -D -m 755 $(BUILD)/perigee $(DESTDIR)$(PREFIX)/bin/perigee

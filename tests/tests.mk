@@ -45,7 +45,7 @@ proofs: build-engine ## nothing lost, doubled or out of order: at full size
 	@$(TEST_ENV) PERIGEE_TEST_FULL=1 PERIGEE_TEST_WIDTH=1 tests/support/pg.sh $(RUN) proofs
 
 bench: build-engine ## measure the engine beside the limits of its stores
-	@PERIGEE_BIN=$(abspath $(OBJ)/perigee) tests/support/pg.sh tests/bench/run.sh
+	@PERIGEE_BIN=$(abspath $(OBJ)/perigee) BUILD=$(BUILD) tests/support/pg.sh tests/bench/bench.sh
 
 sanitize: ## units and reduced e2e under AddressSanitizer and UBSan
 	@$(AGAIN) SAN=address sanitized

@@ -33,8 +33,9 @@ function tap.count(text, status)
   end
   local given = counts.passed + counts.failed + counts.skipped
   if given < counts.planned then
-    counts.trouble = ("%d of %d tests gave no result"):format(counts.planned - given, counts.planned)
-    counts.failed = counts.failed + counts.planned - given
+    local lost = counts.planned - given
+    counts.trouble = ("%d of %d tests gave no result"):format(lost, counts.planned)
+    counts.failed = counts.failed + lost
   elseif given == 0 then
     counts.trouble = "no test was run"
     counts.failed = 1
