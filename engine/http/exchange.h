@@ -14,6 +14,7 @@
  * the client can take its answer.
  */
 #include "api/api.h"
+#include "http/listen.h"
 
 struct mg_connection;
 
@@ -25,10 +26,12 @@ struct http_server {
     uint32_t max_body_bytes;
     uint32_t max_blocking; /* requests that wait for the store at once */
     char address[80];
+    struct listen_place place; /* the same, to knock at */
     /* --- any thread, atomic --- */
     int refusing;
     uint32_t under_way; /* probes are not counted */
     uint32_t blocking;
+    int stopped; /* civetweb's threads have ended */
 };
 
 /* What one civetweb thread keeps from request to request. */

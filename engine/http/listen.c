@@ -127,3 +127,20 @@ bool listen_check(const struct listen_place *place, struct err *err)
     close(fd);
     return fault == 0 || explain(place, fault, err);
 }
+
+/* ---- knock ---- */
+
+void listen_knock(const struct listen_place *place)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(place->port)};
+    int fd;
+
+    if (inet_pton(AF_INET, place->host, &address.sin_addr) != 1)
+        return;
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    (void)connect(fd, (struct sockaddr *)&address, sizeof(address));
+    close(fd);
+}

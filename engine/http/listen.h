@@ -18,3 +18,5 @@ bool listen_parse(const char *text, struct listen_place *out,
 /* Tries to bind for a moment.  ERR_CONFLICT: the port is in use; ERR_CONFIG:
  * no such address here, or no right to it. */
 bool listen_check(const struct listen_place *place, struct err *err) MUST_USE;
+/* Connects to what listens there and hangs up at once. */
+void listen_knock(const struct listen_place *place);

@@ -4,14 +4,18 @@
 #include "base/mem.h"
 #include "http/exchange.h"
 #include "http/listen.h"
+#include "run/thread.h"
 
 #include <civetweb.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 /* Threads that are kept free of requests that block on the store. */
 #define SPARE_THREADS 16
+
+#define KNOCK_EVERY_US 20000
 
 /* ---- what civetweb calls, on its own threads ---- */
 
@@ -135,6 +139,8 @@ static void note_address(struct http_server *server,
     mg_get_server_ports(server->context, 1, &port);
     snprintf(server->address, sizeof(server->address), "%s:%d", place->host,
              port.port);
+    server->place = *place;
+    server->place.port = (uint16_t)port.port;
 }
 
 static bool start(struct http_server *server,
@@ -189,10 +195,32 @@ uint32_t http_under_way(const struct http_server *server)
     return __atomic_load_n(&server->under_way, __ATOMIC_SEQ_CST);
 }
 
+/* civetweb looks at its stop flag when a connection comes, else every two
+ * seconds: so one comes, again and again until it has stopped. */
+static void knock(void *arg)
+{
+    const struct http_server *server = arg;
+
+    while (__atomic_load_n(&server->stopped, __ATOMIC_ACQUIRE) == 0) {
+        listen_knock(&server->place);
+        usleep(KNOCK_EVERY_US);
+    }
+}
+
+static void stop_civetweb(struct http_server *server)
+{
+    struct err ignored;
+    struct thread *thread = thread_start("http-stop", knock, server, &ignored);
+
+    mg_stop(server->context);
+    __atomic_store_n(&server->stopped, 1, __ATOMIC_RELEASE);
+    thread_join(thread);
+}
+
 void http_stop(struct http_server *server)
 {
     if (server->context != NULL)
-        mg_stop(server->context);
+        stop_civetweb(server);
     mg_exit_library();
     mem_free(server);
 }
