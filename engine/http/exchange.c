@@ -23,7 +23,7 @@ struct exchange {
     struct api_request request;
     bool is_probe;
     bool holds_slot; /* among those that block */
-    bool unread;     /* there may be a body, and nobody has read it */
+    bool unread;     /* a body is on its way, and nobody has read it */
     bool close;
 };
 
@@ -55,7 +55,6 @@ static bool read_head(struct exchange *x, struct err *err)
     x->request.target = target_of(info, &x->thread->arena);
     x->request.arena = &x->thread->arena;
     x->is_probe = is_probe(x->request.target);
-    x->unread = true;
     if (!head_read(info, &x->head, err))
         return false;
     x->unread = x->head.chunked || x->head.length > 0;
@@ -126,9 +125,12 @@ static bool read_body(struct exchange *x, struct err *err)
  * another answer, so nothing is known of what comes next. */
 static void skip_body(struct exchange *x)
 {
-    bool is_small = !x->head.chunked && !x->head.expects_continue &&
-                    x->head.length <= SKIP_MAX_BYTES;
+    bool is_small = !x->head.chunked && x->head.length <= SKIP_MAX_BYTES;
 
+    if (x->head.expects_continue) {
+        x->unread = false;
+        x->close = true;
+    }
     if (!x->close && is_small)
         x->unread = !body_skip(x->conn, x->head.length + 1);
     x->close = x->close || x->unread;

@@ -138,7 +138,7 @@ void listen_knock(const struct listen_place *place)
 
     if (inet_pton(AF_INET, place->host, &address.sin_addr) != 1)
         return;
-    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return;
     (void)connect(fd, (struct sockaddr *)&address, sizeof(address));
