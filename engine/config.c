@@ -46,13 +46,6 @@ static const struct setting settings[] = {
     SETTINGS(X)
 #undef X
 };
-
-/* Variables that are ours and no settings. */
-static const char *const other_variables[] = {
-    "PERIGEE_ENV",   /* which file of config/ */
-    "PERIGEE_FAULT", /* run/fault.h */
-    "PERIGEE_HELLO", /* `serve` greets although stdout is no terminal */
-};
 /* clang-format on */
 
 #define NAME_MAX_BYTES 96
@@ -382,10 +375,17 @@ static void take_variable(struct loading *loading,
         set_value(loading, setting, &given);
 }
 
-static bool is_other_variable(struct str name)
+/* True for PERIGEE_HTTP_…: whoever sets it means a setting.  Others with our
+ * prefix are not ours to judge: Kubernetes makes PERIGEE_SERVICE_HOST and
+ * PERIGEE_PORT_… for a service called perigee. */
+static bool names_a_section(struct str name)
 {
-    for (size_t i = 0; i < COUNT(other_variables); i++) {
-        if (str_eq(name, str_of(other_variables[i])))
+    char variable[NAME_MAX_BYTES];
+
+    for (size_t i = 0; i < COUNT(settings); i++) {
+        variable_of(settings[i].section, variable);
+        if (str_starts(name, str_of(variable)) && name.len > strlen(variable) &&
+            name.ptr[strlen(variable)] == '_')
             return true;
     }
     return false;
@@ -405,12 +405,11 @@ static bool is_setting_variable(struct str name)
 
 static void refuse_unknown_variables(struct loading *loading)
 {
-    for (char **entry = environ; *entry != NULL; entry++) {
+    for (char **entry = environ; entry != NULL && *entry != NULL; entry++) {
         struct str rest = str_of(*entry);
         struct str name = str_cut(&rest, '=');
 
-        if (str_starts(name, STR("PERIGEE_")) && !is_other_variable(name) &&
-            !is_setting_variable(name))
+        if (names_a_section(name) && !is_setting_variable(name))
             buf_printf(loading->faults,
                        "%.*s (environment): names no setting; `perigee help "
                        "settings` lists them\n",

@@ -93,7 +93,7 @@ fill() {
   sql "$1" "insert into perigee.streams select g, 'Account', 'account-' || g from generate_series(1, 5000) g;
     insert into perigee.events (position, stream_id, aggregate_version, event_id, event_type, event_version, aggregate_type, aggregate_id, occurred_at, recorded_at, data, metadata)
       select p, 1 + p % 5000, 1 + (p - 1) / 5000, gen_random_uuid(), 'Deposited', 1, 'Account', 'account-' || (1 + p % 5000), now(), now(),
-        json_build_object('amount', (p % 1000) || '.' || lpad((p % 100)::text, 2, '0'), 'currency', 'EUR', 'note', 'a deposit like any other'), '{}'
+        ('{\"amount\":\"' || (p % 1000) || '.' || lpad((p % 100)::text, 2, '0') || '\",\"currency\":\"EUR\",\"note\":\"a deposit like any other\"}')::json, '{}'
       from generate_series(1, $events) p;
     insert into perigee.event_ids select event_id, position from perigee.events;
     analyze" >/dev/null
@@ -113,7 +113,7 @@ bench_projection() {
   cp "$here/accounts.lua" "$work/projections/"
   for _ in $(seq "$rounds"); do
     limit+=("$("$build/bench-loop" "$db" | awk '{ printf "%.0f", $1 / $2 }')")
-    sql "$db" "drop view if exists accounts; drop table if exists accounts__1;
+    sql "$db" "set client_min_messages = warning; drop view if exists accounts; drop table if exists accounts__1;
       delete from perigee.read_tables; delete from perigee.generations;
       delete from perigee.projections; delete from perigee.checkpoints" >/dev/null
     began=$(date +%s.%N)
