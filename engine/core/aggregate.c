@@ -18,6 +18,7 @@
 #define SLOTS            16
 #define PAGE_EVENTS      1000
 #define CONFLICT_RETRIES 5
+#define ATTEMPTS         (1 + CONFLICT_RETRIES)
 
 struct aggregates {
     struct aggregates_options options;
@@ -172,13 +173,9 @@ static uint64_t folded_version(struct work *work)
     return version;
 }
 
-/* A page is short only at the end of its stream. */
-static bool is_full(const struct event_page *page)
-{
-    return page->count == PAGE_EVENTS || page->bytes >= PAGE_MAX_BYTES;
-}
-
-/* Folds from what is cached up to `until`, reading the stream to its end. */
+/* Folds from what is cached up to `until`, reading the stream to its end.  A
+ * short page is not the end (stores bound pages as they see fit), an empty one
+ * is. */
 static bool fold(struct work *work, uint64_t until, struct err *err)
 {
     struct event_page *page;
@@ -194,7 +191,7 @@ static bool fold(struct work *work, uint64_t until, struct err *err)
         if (!ok)
             return false;
         ok = fold_page(work, page, from, until, &fits, err);
-        more = !fits || (is_full(page) && work->entry->version < until);
+        more = !fits || (page->count > 0 && work->entry->version < until);
         event_page_unref(page);
         if (!ok)
             return false;
@@ -236,6 +233,13 @@ static bool encode_state(struct vm *vm, int state, struct arena *arena,
     return ok;
 }
 
+/* Another command of the slot broke the Lua world, and this state with it. */
+static bool state_lost(struct err *err)
+{
+    return err_set(err, ERR_OVERLOADED,
+                   "the state was lost: another command broke its Lua world");
+}
+
 static bool version_mismatch(const struct work *work,
                              const struct command_request *request,
                              struct err *err)
@@ -273,8 +277,8 @@ static bool run_script(struct work *work, const struct command_request *request,
     if (!ok)
         return false;
     if (!slot_has_state(work->slot, work->entry)) {
-        slot_leave(work->slot); /* the world broke since it was folded */
-        return err_set(err, ERR_VERSION_CONFLICT, "the state was lost");
+        slot_leave(work->slot);
+        return state_lost(err);
     }
     ok = vm_command_run(vm, script_number(work), work->entry->state, &command,
                         work->aggregates->options.command_timeout_ms,
@@ -336,9 +340,14 @@ static enum attempt without_append(struct work *work, bool ok)
     return ok ? ATTEMPT_DONE : ATTEMPT_FAILED;
 }
 
-static bool rests_on_state(const struct err *err)
+/* What became of a script that failed; its state is gone in any case. */
+static enum attempt without_events(struct work *work, const struct err *err)
 {
-    return err->code == ERR_REJECTED || err->code == ERR_SCRIPT;
+    if (err->code == ERR_OVERLOADED)
+        return ATTEMPT_AGAIN;
+    if (err->code == ERR_REJECTED || err->code == ERR_SCRIPT)
+        return without_append(work, false);
+    return ATTEMPT_FAILED;
 }
 
 static enum attempt try_command(struct work *work,
@@ -353,9 +362,7 @@ static enum attempt try_command(struct work *work,
         return without_append(work, false);
     }
     if (!run_script(work, request, out, err))
-        return rests_on_state(err)                 ? without_append(work, false)
-               : err->code == ERR_VERSION_CONFLICT ? ATTEMPT_AGAIN
-                                                   : ATTEMPT_FAILED;
+        return without_events(work, err);
     if (out->count == 0)
         return without_append(work, true);
     if (append(work, out, err))
@@ -377,7 +384,7 @@ bool aggregate_command(struct aggregates *aggregates,
     if (!work_begin(&work, aggregates, request->aggregate_type,
                     request->aggregate_id, arena, err))
         return false;
-    for (int i = 0; end == ATTEMPT_AGAIN && i <= CONFLICT_RETRIES; i++)
+    for (int i = 0; end == ATTEMPT_AGAIN && i < ATTEMPTS; i++)
         end = try_command(&work, request, out, err);
     work_end(&work);
     return end == ATTEMPT_DONE;
@@ -385,24 +392,37 @@ bool aggregate_command(struct aggregates *aggregates,
 
 /* ---- state for readers ---- */
 
+/* `*lost_out` says that the state went away since it was folded. */
+static bool encode_folded(struct work *work, uint64_t *version_out,
+                          struct str *state_out, bool *lost_out,
+                          struct err *err)
+{
+    struct vm *vm = slot_enter(work->slot, err);
+    bool ok = vm != NULL;
+
+    *lost_out = false;
+    if (!ok)
+        return false;
+    *lost_out = !slot_has_state(work->slot, work->entry);
+    *version_out = work->entry->version;
+    ok = *lost_out ? state_lost(err)
+                   : encode_state(vm, work->entry->state, work->arena,
+                                  state_out, err);
+    slot_leave(work->slot);
+    return ok;
+}
+
 static bool read_state(struct work *work, uint64_t at, uint64_t *version_out,
                        struct str *state_out, struct err *err)
 {
-    struct vm *vm;
-    bool ok;
+    bool lost = true;
+    bool ok = false;
 
-    if (!fold(work, at, err))
-        return false;
-    vm = slot_enter(work->slot, err);
-    if (vm == NULL)
-        return false;
-    ok = slot_has_state(work->slot, work->entry);
-    if (!ok)
-        err_set(err, ERR_SCRIPT_MEMORY, "the state was lost while it was read");
-    *version_out = work->entry->version;
-    ok =
-        ok && encode_state(vm, work->entry->state, work->arena, state_out, err);
-    slot_leave(work->slot);
+    for (int i = 0; lost && i < ATTEMPTS; i++) {
+        if (!fold(work, at, err))
+            return false;
+        ok = encode_folded(work, version_out, state_out, &lost, err);
+    }
     return ok;
 }
 
