@@ -25,6 +25,7 @@
 struct pg_writer {
     struct store_writer base;
     struct pg_seat seat;
+    bool is_uncertain; /* what became of the last commit */
 };
 
 static struct pg_writer *writer_of(struct store_writer *writer)
@@ -121,6 +122,26 @@ static bool run_begin(struct pg_conn *conn, struct log_place known,
     return false;
 }
 
+/*
+ * After a commit whose answer was lost: waits the old transaction out, and
+ * then for a write of ours to be as durable as the database promises.  When
+ * somebody ends a commit that waits for its standby, its rows show although no
+ * standby has them; what shows behind a later write that a standby has, is
+ * there too (decisions.md 2).
+ */
+static bool wait_out(struct pg_conn *conn, struct err *err)
+{
+    pg_begin(conn);
+    pg_put_i64(pg_args(conn), PG_LOCK_LOG);
+    pg_send(conn, lock_sql);
+    pg_send(conn, "select 1 from perigee.meta for update");
+    if (pg_commit(conn, err) == PG_COMMITTED)
+        return true;
+    if (pg_fault(conn) == PG_FAULT_LOCKED)
+        end_holder(conn);
+    return err_wrap(err, "wait for the commit whose answer was lost");
+}
+
 /* Rows of the delta that come before the first foreign event: 1 when the
  * event at `known` is the one that is known, 0 at the start of the log, -1
  * when the place is not what it was. */
@@ -172,11 +193,14 @@ bool pg_append_begin(struct store_writer *base, struct log_place known,
                      struct arena *arena, struct append_delta *out,
                      struct err *err)
 {
-    struct pg_seat *seat = &writer_of(base)->seat;
+    struct pg_writer *writer = writer_of(base);
+    struct pg_seat *seat = &writer->seat;
 
     if (!pg_seat_take(seat, err))
         return false;
-    if (!run_begin(seat->conn, known, err)) {
+    if (writer->is_uncertain)
+        writer->is_uncertain = !wait_out(seat->conn, err);
+    if (writer->is_uncertain || !run_begin(seat->conn, known, err)) {
         pg_seat_rest(seat);
         return false;
     }
@@ -379,9 +403,10 @@ enum append_end pg_append_commit(struct store_writer *base,
                                  const struct append_batch *batch,
                                  struct err *err)
 {
-    struct pg_seat *seat = &writer_of(base)->seat;
-    enum append_end end = commit(seat->conn, batch, err);
+    struct pg_writer *writer = writer_of(base);
+    enum append_end end = commit(writer->seat.conn, batch, err);
 
-    pg_seat_rest(seat);
+    writer->is_uncertain = end == APPEND_UNCERTAIN;
+    pg_seat_rest(&writer->seat);
     return end;
 }

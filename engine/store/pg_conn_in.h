@@ -43,6 +43,7 @@ struct pg_conn {
     PGresult **results;
     size_t result_count, result_capacity;
     size_t answered; /* of `sent` */
+    bool is_synced;  /* and so was the sync */
     bool is_refused, is_fatal;
     enum pg_fault fault;
     char sqlstate[PG_SQLSTATE_SIZE];

@@ -24,6 +24,7 @@
  */
 
 #define SCRIPT_MS (10 * 60 * 1000)
+#define LOCK_MS   5000
 
 static void clear_results(struct pg_conn *conn)
 {
@@ -38,6 +39,7 @@ void pg_exchange_reset(struct pg_conn *conn)
     conn->sent_count = 0;
     conn->answered = 0;
     conn->is_over = false;
+    conn->is_synced = false;
     conn->is_refused = false;
     conn->is_fatal = false;
     conn->sqlstate[0] = '\0';
@@ -164,7 +166,7 @@ static void send_statement(struct pg_conn *conn, const char *sql,
  */
 static const char settings_sql[] =
     "select set_config('statement_timeout', '%" PRIu32 "', %s),"
-    " set_config('lock_timeout', '5s', %s),"
+    " set_config('lock_timeout', '%" PRIu32 "', %s),"
     " set_config('idle_in_transaction_session_timeout', '2s', %s),"
     " set_config('enable_seqscan', 'off', %s),"
     " set_config('enable_bitmapscan', 'off', %s),"
@@ -176,11 +178,14 @@ static const char settings_sql[] =
 void pg_send_settings(struct pg_conn *conn, enum pg_scope scope)
 {
     const char *local = scope == PG_SCOPE_TRANSACTION ? "true" : "false";
+    uint32_t statement_ms = conn->statement_timeout_ms;
+    /* Shorter than the statement's, to tell a lock from slowness. */
+    uint32_t lock_ms = MIN(LOCK_MS, statement_ms / 2);
     char sql[sizeof(settings_sql) + 64];
 
     if (conn->pg == NULL)
         return;
-    snprintf(sql, sizeof(sql), settings_sql, conn->statement_timeout_ms, local,
+    snprintf(sql, sizeof(sql), settings_sql, statement_ms, local, lock_ms,
              local, local, local, local, local, local, local, local);
     if (PQsendQueryParams(conn->pg, sql, 0, NULL, NULL, NULL, NULL, 1) == 0) {
         pg_lose(conn, NULL);
@@ -292,13 +297,20 @@ static bool collect(struct pg_conn *conn, const struct pg_sent *item,
     return conn->pg != NULL && PQstatus(conn->pg) == CONNECTION_OK;
 }
 
-static bool collect_sync(struct pg_conn *conn)
+/* What was no transaction of its own is committed by the sync, which can fail
+ * as a commit can. */
+static void collect_sync(struct pg_conn *conn)
 {
-    PGresult *result = pg_receive(conn);
-    bool is_sync = PQresultStatus(result) == PGRES_PIPELINE_SYNC;
+    PGresult *result;
 
-    PQclear(result);
-    return is_sync;
+    while ((result = pg_receive(conn)) != NULL) {
+        conn->is_synced = PQresultStatus(result) == PGRES_PIPELINE_SYNC;
+        if (!conn->is_synced)
+            take_error(conn, result);
+        PQclear(result);
+        if (conn->is_synced)
+            return;
+    }
 }
 
 static enum pg_end conclude(struct pg_conn *conn, struct err *err)
@@ -309,7 +321,7 @@ static enum pg_end conclude(struct pg_conn *conn, struct err *err)
         pg_fault_set(err, conn->fault, conn->trouble, conn->sqlstate);
         return PG_REFUSED;
     }
-    if (conn->answered == conn->sent_count)
+    if (conn->is_synced)
         return PG_DONE;
     err_set(err, ERR_STORE, "the connection to PostgreSQL was lost: %s",
             conn->trouble);
@@ -332,7 +344,9 @@ static enum pg_end run(struct pg_conn *conn, struct row_sink *sink,
         goes_on = collect(conn, &conn->sent[i], is_last ? sink : NULL);
     }
     conn->is_over = true;
-    if (!goes_on || !collect_sync(conn))
+    if (goes_on)
+        collect_sync(conn);
+    if (!conn->is_synced)
         pg_lose(conn, NULL);
     if (sink != NULL && sink->is_full)
         return PG_DONE;
@@ -402,7 +416,9 @@ enum pg_commit_end pg_commit(struct pg_conn *conn, struct err *err)
     case PG_LOST:
         break;
     }
-    return was_open ? PG_UNCERTAIN : PG_ABORTED;
+    if (!was_open)
+        return PG_ABORTED;
+    return conn->answered > place ? PG_COMMITTED : PG_UNCERTAIN;
 }
 
 /* Why the transaction failed is still known afterwards. */
@@ -439,6 +455,7 @@ enum pg_end pg_script(struct pg_conn *conn, const char *sql, struct err *err)
     while ((result = pg_receive(conn)) != NULL)
         if (take(conn, &conn->sent[0], result))
             conn->answered = 1;
+    conn->is_synced = conn->answered == 1;
     if (conn->pg != NULL && PQenterPipelineMode(conn->pg) == 0)
         pg_lose(conn, NULL);
     conn->wait_ms = wait_ms;
