@@ -62,6 +62,17 @@ static struct part whole(struct flight *flight)
     return (struct part){flight, 0, flight->run.count};
 }
 
+/* The faults of a single line are about its event, whose place in a request
+ * nobody asked for. */
+static void drop_place(struct err *err)
+{
+    static const char place[] = "events[0].";
+    struct err copy = *err;
+
+    if (strncmp(copy.text, place, sizeof(place) - 1) == 0)
+        err_set(err, copy.code, "%s", copy.text + sizeof(place) - 1);
+}
+
 static bool fail_at(struct import *import, const struct flight *flight,
                     size_t index, struct err *err)
 {
@@ -212,8 +223,10 @@ static bool send_singly(struct import *import, struct flight *flight,
         struct part one = {flight, i, 1};
         struct append_result result;
 
-        if (!send_part(import, one, false, &result, err))
+        if (!send_part(import, one, false, &result, err)) {
+            drop_place(err);
             return fail_at(import, flight, i, err);
+        }
         count_stored(import, 1, &result);
     }
     return true;
@@ -229,8 +242,10 @@ static bool send_run(struct import *import, struct flight *flight,
         count_stored(import, flight->run.count, &result);
         return true;
     }
-    if (flight->run.count == 1)
+    if (flight->run.count == 1) {
+        drop_place(err);
         return fail_at(import, flight, 0, err);
+    }
     if (err->code == ERR_DUPLICATE_EVENT)
         return send_rest(import, flight, err);
     if (err->code == ERR_INVALID_INPUT)
@@ -336,17 +351,6 @@ static bool read_part(struct import *import, struct part part, struct err *err)
     };
     return append_body_read(json_value(body), scripts, &flight->run.arena,
                             &flight->request, err);
-}
-
-/* The faults of a single line are about its event, whose place in a request
- * nobody asked for. */
-static void drop_place(struct err *err)
-{
-    static const char place[] = "events[0].";
-    struct err copy = *err;
-
-    if (strncmp(copy.text, place, sizeof(place) - 1) == 0)
-        err_set(err, copy.code, "%s", copy.text + sizeof(place) - 1);
 }
 
 /* How many of the first events are right, each for itself and together: an id
