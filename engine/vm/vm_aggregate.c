@@ -32,8 +32,8 @@ static int new_body(lua_State *L, struct vm *vm, void *context)
         vm_push_str(L, new->id);
         vm_lua_call(L, vm, 1, 1);
         if (!lua_istable(L, -1))
-            vm_stop(L, ERR_SCRIPT, "%s: `initial` must return a table, not %s",
-                    new->script->path, luaL_typename(L, -1));
+            vm_stop(L, ERR_SCRIPT, "`initial` must return a table, not %s",
+                    luaL_typename(L, -1));
     }
     new->state = vm_ref(L);
     return 0;

@@ -85,9 +85,23 @@ void vm_deeper(lua_State *L, struct vm *vm)
     vm->depth++;
 }
 
+/* For errors that come without a line: a function that ends in `return f()` is
+ * not on the stack while f runs, and a full stack tells nothing at all. */
+static void note_outermost(lua_State *L, struct vm *vm, int function)
+{
+    lua_Debug ar;
+
+    lua_pushvalue(L, function);
+    lua_getinfo(L, ">S", &ar);
+    vm->outermost_file = ar.source[0] == '@' ? ar.source + 1 : NULL;
+    vm->outermost_line = ar.linedefined;
+}
+
 void vm_lua_call(lua_State *L, struct vm *vm, int nargs, int nresults)
 {
     vm_deeper(L, vm);
+    if (vm->depth == 1)
+        note_outermost(L, vm, -1 - nargs);
     lua_call(L, nargs, nresults);
     vm->depth--;
 }
@@ -127,11 +141,20 @@ static void place_message(struct vm *vm, struct str *message)
         snprintf(vm->where.file, sizeof(vm->where.file), "%.*s", STR_ARG(file));
 }
 
+static void place_unknown(struct vm *vm)
+{
+    if (vm->where.file[0] != '\0' || vm->outermost_file == NULL)
+        return;
+    snprintf(vm->where.file, sizeof(vm->where.file), "%s", vm->outermost_file);
+    vm->where.line = vm->outermost_line;
+}
+
 static void set_placed(struct vm *vm, enum err_code code, struct str message,
                        struct err *err)
 {
     struct buf file = {0};
 
+    place_unknown(vm);
     if (vm->where.file[0] == '\0') {
         err_set(err, code, "%.*s", STR_ARG(message));
         return;
@@ -160,10 +183,13 @@ static void take_stop(struct vm *vm, struct err *err)
     }
 }
 
+/* What the host raised keeps its code when it is the store that failed; a
+ * value that the host does not take is the script's own mistake. */
 static void take_message(struct vm *vm, struct str message, struct err *err)
 {
     struct str thrown = str_of(vm->thrown.text);
-    bool host = thrown.len > 0 && str_starts(message, thrown);
+    bool host = thrown.len > 0 && str_starts(message, thrown) &&
+                err_may_retry(vm->thrown.code);
 
     place_message(vm, &message);
     set_placed(vm, host ? vm->thrown.code : ERR_SCRIPT, message, err);
@@ -255,6 +281,7 @@ static void begin(struct vm *vm, vm_body *body, void *context,
     vm->depth = 0;
     vm->stopped = false;
     vm->where.file[0] = '\0';
+    vm->outermost_file = NULL;
     vm->thrown.text[0] = '\0';
 }
 

@@ -80,6 +80,9 @@ struct vm {
     struct err stop;
     struct err thrown; /* what the host raised last, with its code */
     struct vm_where where;
+    const char *outermost_file; /* of the function that C called first, or NULL;
+                                   belongs to that function */
+    int outermost_line;
     struct vm_moment moment;
     const struct event *event; /* that a handler sees, or NULL */
     const struct vm_script *event_script;
