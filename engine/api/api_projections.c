@@ -16,15 +16,27 @@ static void add_script(const struct script_set *scripts,
     status->script_hash = str_of(decl->hash);
 }
 
+/* Whoever holds the lease runs it, in another process; that it may have failed
+ * there is not in the store. */
+static enum subscription_state state_of(const struct checkpoint *point,
+                                        uint64_t lag)
+{
+    if (uuid_is_nil(point->owner) || point->expired)
+        return SUB_STOPPED;
+    return lag == 0 ? SUB_LIVE : SUB_CATCHING_UP;
+}
+
 static struct subscription_status of_checkpoint(const struct checkpoint *point,
                                                 uint64_t head)
 {
+    uint64_t lag = head > point->position ? head - point->position : 0;
+
     return (struct subscription_status){
         .name = point->slice.subscription,
-        .state = SUB_STOPPED,
+        .state = state_of(point, lag),
         .position = point->position,
         .head = head,
-        .lag_events = head > point->position ? head - point->position : 0,
+        .lag_events = lag,
         .events_processed = point->events_processed,
         .generation = point->slice.generation,
     };

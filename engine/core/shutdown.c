@@ -52,35 +52,48 @@ static void sleep_until(struct shutdown *shutdown, uint64_t deadline_us)
     lock_give(&shutdown->lock);
 }
 
-static void stop_taking_work(struct shutdown *shutdown)
+static struct subscriptions *subscriptions_of(struct shutdown *shutdown)
 {
-    const struct shutdown_options *options = &shutdown->options;
-    uint64_t deadline_us = drain_deadline(shutdown);
-
-    options->refuse(options->arg);
-    while (!options->finished(options->arg) && clock_us() < deadline_us)
-        sleep_until(shutdown, clock_us() + LOOK_US);
+    return engine_is_open(shutdown->engine) ? shutdown->engine->subs : NULL;
 }
 
+/* Waits for the batches in flight until the deadline; true when none is left.
+ * Notes how it went, for whoever has to report from the outside. */
 static bool look_at_batches(struct shutdown *shutdown, uint64_t deadline_us)
 {
+    struct subscriptions *subs = subscriptions_of(shutdown);
     struct stop_result result = {0};
-    bool drained =
-        subscriptions_drained(shutdown->engine->subs, deadline_us, &result);
 
+    if (subs == NULL)
+        return true;
+    bool drained = subscriptions_drained(subs, deadline_us, &result);
     lock_take(&shutdown->lock);
     shutdown->progress = result;
     lock_give(&shutdown->lock);
     return drained;
 }
 
+/* Batches are not begun from here on either: what requests under way still
+ * append is projected after the next start. */
+static void stop_taking_work(struct shutdown *shutdown)
+{
+    const struct shutdown_options *options = &shutdown->options;
+    struct subscriptions *subs = subscriptions_of(shutdown);
+    uint64_t deadline_us = drain_deadline(shutdown);
+
+    options->refuse(options->arg);
+    if (subs != NULL)
+        subscriptions_drain(subs);
+    while (!options->finished(options->arg) && clock_us() < deadline_us) {
+        look_at_batches(shutdown, 0);
+        sleep_until(shutdown, clock_us() + LOOK_US);
+    }
+}
+
 static void finish_batches(struct shutdown *shutdown)
 {
     uint64_t deadline_us = drain_deadline(shutdown);
 
-    if (!engine_is_open(shutdown->engine) || shutdown->engine->subs == NULL)
-        return;
-    subscriptions_drain(shutdown->engine->subs);
     while (!look_at_batches(shutdown, MIN(clock_us() + LOOK_US, deadline_us)) &&
            clock_us() < deadline_us)
         continue;
@@ -128,11 +141,15 @@ static void run_stages(void *arg)
 
 /* ---- the clock ---- */
 
+/* A batch that was given up is no graceful end, however quick the rest was. */
 static void report(const struct shutdown *shutdown, struct shutdown_report *out)
 {
+    bool cut = shutdown->progress.events_not_drained > 0;
+
     *out = (struct shutdown_report){
-        .phase = PHASE_STOPPED,
-        .reason = shutdown->options.reason,
+        .phase = cut ? PHASE_FORCED : PHASE_STOPPED,
+        .reason = cut ? "timeout" : shutdown->options.reason,
+        .forced = cut,
         .duration_seconds = (double)(clock_us() - shutdown->began_us) / 1e6,
         .stop = shutdown->progress,
         .events_in_flight = shutdown->progress.events_not_drained,

@@ -2,11 +2,12 @@
 /*
  * Stages with deadlines (contract section 7, "Shutdown"):
  *
- *   stopping        unready at once; new work is refused, requests under way
- *                   finish
+ *   stopping        unready at once; new work is refused, no batch is begun,
+ *                   requests under way finish
  *   draining        batches in flight commit; both until drain_timeout
  *   checkpointing   everything is closed: leases go back, connections end
- *   stopped         or `forced`: past `timeout`, or at a second signal
+ *   stopped         or `forced`: past `timeout`, at a second signal, or when a
+ *                   batch was still running at the end of drain_timeout
  *
  * Whatever happens the store holds each event's effects exactly once; this is
  * about telling the truth and being quick.  The stages run on a thread of
@@ -48,7 +49,8 @@ struct shutdown;
 struct shutdown *shutdown_begin(struct engine *engine,
                                 const struct shutdown_options *options,
                                 struct err *err) MUST_USE;
-/* A second signal: `forced` is called soon, from whatever phase.  Any thread. */
+/* A second signal: `forced` is called soon, from whatever phase.  Any thread.
+ */
 void shutdown_force(struct shutdown *shutdown);
 /* After `done` was called, on another thread: joins, reports, frees. */
 void shutdown_end(struct shutdown *shutdown, struct shutdown_report *out);
