@@ -99,8 +99,12 @@ static void finish_batches(struct shutdown *shutdown)
         continue;
 }
 
+/* A batch that did not end in its time cannot be broken off, so closing waits
+ * for it; it is counted as what it becomes.  The watch bounds this. */
 static void close_everything(struct shutdown *shutdown)
 {
+    while (!look_at_batches(shutdown, clock_us() + LOOK_US))
+        continue;
     shutdown->options.close(shutdown->options.arg);
     shutdown->engine = NULL;
 }
