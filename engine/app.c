@@ -340,7 +340,7 @@ int app_serve(const struct config *config, const struct cli_program *program)
         shutdown_end(app.shutdown, &report);
         app_done(&app);
         shutdown_log(&report);
-        return app.status;
+        return report.forced ? CLI_FORCED : app.status;
     }
     app_done(&app);
     log_critical("app", "cannot start", LOG_ERR(&err));

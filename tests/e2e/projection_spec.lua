@@ -329,7 +329,8 @@ describe("a large backlog", function()
       return ([[
 return {
   name = %q,
-  subscription = { batch_size = %d, %s },
+  subscription = { batch_size = %d },
+  filter = { %s },
   tables = { c = { key = "id", columns = { id = "text", n = "bigint", last = "bigint" } } },
   on = { ["*"] = function(event, db)
     local row = db[%q]:get("all") or { id = "all", n = 0, last = 0 }
