@@ -99,10 +99,16 @@ static bool admit(struct exchange *x, struct err *err)
     return err_set(err, ERR_SHUTTING_DOWN, "the engine is shutting down");
 }
 
-static void leave(struct exchange *x)
+/* Before the answer is sent: who has it may come again at once. */
+static void give_slot(struct exchange *x)
 {
     if (x->holds_slot)
         __atomic_sub_fetch(&x->server->blocking, 1, __ATOMIC_ACQ_REL);
+    x->holds_slot = false;
+}
+
+static void leave(struct exchange *x)
+{
     if (!x->is_probe)
         __atomic_sub_fetch(&x->server->under_way, 1, __ATOMIC_SEQ_CST);
 }
@@ -245,6 +251,7 @@ int exchange_serve(struct http_server *server, struct http_thread *thread,
     uint64_t began_us = clock_us();
 
     answer(&x);
+    give_slot(&x);
     send_reply(&x);
     leave(&x);
     note(&x, began_us);
