@@ -96,11 +96,16 @@ static bool set_up(struct pg_conn *conn, struct err *err)
     return pg_run(conn, err) == PG_DONE;
 }
 
-/* Notices ("there is a notice of …") are for people at a terminal. */
-static void ignore_notice(void *arg, const PGresult *notice)
+/* Notices are for people at a terminal, but for the last words of a server
+ * that ends an idle connection. */
+static void on_notice(void *arg, const PGresult *notice)
 {
-    (void)arg;
-    (void)notice;
+    struct pg_conn *conn = arg;
+    const char *severity =
+        PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+    if (severity != NULL && strcmp(severity, "FATAL") == 0)
+        conn->is_stale = true;
 }
 
 struct pg_conn *pg_conn_open(const struct pg_target *target, struct err *err)
@@ -117,7 +122,7 @@ struct pg_conn *pg_conn_open(const struct pg_target *target, struct err *err)
         err_set(err, ERR_STORE, "%s", text);
         goto fail;
     }
-    PQsetNoticeReceiver(conn->pg, ignore_notice, NULL);
+    PQsetNoticeReceiver(conn->pg, on_notice, conn);
     if (set_up(conn, err))
         return conn;
 fail:
@@ -148,7 +153,10 @@ bool pg_conn_is_alive(struct pg_conn *conn)
 {
     if (!pg_conn_is_open(conn))
         return false;
-    return PQconsumeInput(conn->pg) != 0 && PQstatus(conn->pg) == CONNECTION_OK;
+    if (PQconsumeInput(conn->pg) == 0)
+        return false;
+    (void)PQisBusy(conn->pg); /* reads what has come */
+    return !conn->is_stale && PQstatus(conn->pg) == CONNECTION_OK;
 }
 
 bool pg_conn_ping(struct pg_conn *conn)

@@ -297,20 +297,27 @@ static bool collect(struct pg_conn *conn, const struct pg_sent *item,
     return conn->pg != NULL && PQstatus(conn->pg) == CONNECTION_OK;
 }
 
-/* What was no transaction of its own is committed by the sync, which can fail
- * as a commit can. */
+static bool take_sync(struct pg_conn *conn)
+{
+    PGresult *result = pg_receive(conn);
+    bool is_error = PQresultStatus(result) == PGRES_FATAL_ERROR;
+
+    conn->is_synced =
+        result != NULL && PQresultStatus(result) == PGRES_PIPELINE_SYNC;
+    if (result != NULL && is_error)
+        take_error(conn, result);
+    PQclear(result);
+    return conn->is_synced;
+}
+
+/* Outside of a transaction block it is the sync that commits, which can fail
+ * as a commit can: the error comes first then, its NULL, and the sync. */
 static void collect_sync(struct pg_conn *conn)
 {
-    PGresult *result;
-
-    while ((result = pg_receive(conn)) != NULL) {
-        conn->is_synced = PQresultStatus(result) == PGRES_PIPELINE_SYNC;
-        if (!conn->is_synced)
-            take_error(conn, result);
-        PQclear(result);
-        if (conn->is_synced)
-            return;
-    }
+    if (take_sync(conn) || !conn->is_refused)
+        return;
+    if (!take_sync(conn))
+        (void)take_sync(conn);
 }
 
 static enum pg_end conclude(struct pg_conn *conn, struct err *err)

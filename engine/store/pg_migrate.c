@@ -109,7 +109,9 @@ static const struct schema_step *next_step(const struct meta *meta)
 }
 
 /* In the transaction: `meta` where it is missing, then the step that is next
- * by what the lock lets us see. */
+ * by what the lock lets us see.  `meta` is read again after making it: before,
+ * a server session may still remember that it is not there, although another
+ * process has made it meanwhile, and all the steps. */
 static bool advance(struct pg_conn *conn, uint32_t *steps_out, struct err *err)
 {
     const struct schema_step *step;
@@ -117,7 +119,9 @@ static bool advance(struct pg_conn *conn, uint32_t *steps_out, struct err *err)
 
     if (!lock_migrations(conn, err) || !read_meta(conn, &meta, err))
         return false;
-    if (!meta.is_there && pg_script(conn, pg_schema_meta, err) != PG_DONE)
+    if (!meta.is_there &&
+        (pg_script(conn, pg_schema_meta, err) != PG_DONE ||
+         !read_meta(conn, &meta, err)))
         return false;
     step = next_step(&meta);
     if (step != NULL && !make_step(conn, step, err))

@@ -95,10 +95,13 @@ exec 9>"$dir/alive"
 # when the script has ended.
 trap 'exec 9>&-; wait "$guard_pid" || true' EXIT
 
-as_server "$bin/initdb" -D "$dir/data" -U perigee -A trust -E UTF8 \
+as_server "$bin/initdb" -D "$dir/data" -U tester -A trust -E UTF8 \
     --locale=C --no-sync >"$dir/initdb.log" 2>&1 9>&- ||
     { cat "$dir/initdb.log" >&2; fail "initdb failed"; }
 
+# The role is not named `perigee`: it would find the engine's schema by its own
+# name first, and tables made without a schema would land there.
+#
 # A free port is found by trying: whoever asks first may lose it again.
 start_on() {
     as_server "$bin/pg_ctl" -D "$dir/data" -l "$dir/log" -w -t 60 start \
@@ -120,10 +123,10 @@ while [ -z "$port" ]; do
         fail "PostgreSQL did not start"
     fi
 done
-as_server "$bin/createdb" -h "$dir/socket" -p "$port" -U perigee perigee 9>&- ||
+as_server "$bin/createdb" -h "$dir/socket" -p "$port" -U tester perigee 9>&- ||
     fail "cannot make the database"
 
-export PERIGEE_TEST_PG_URL="postgresql://perigee@127.0.0.1:$port/perigee"
+export PERIGEE_TEST_PG_URL="postgresql://tester@127.0.0.1:$port/perigee"
 export PERIGEE_TEST_PG_SOCKET="$dir/socket"
 export PERIGEE_TEST_PG_DATA="$dir/data"
 export PERIGEE_TEST_PG_USER="$user"

@@ -158,7 +158,7 @@ static struct store *open_with(const struct store_options *options)
     return store;
 }
 
-static struct store *open_at(const char *url)
+MAYBE_UNUSED static struct store *open_at(const char *url)
 {
     struct store_options options = options_for(url);
 
@@ -166,7 +166,7 @@ static struct store *open_at(const char *url)
 }
 
 /* An empty log and nothing installed. */
-static void make_schema(void)
+MAYBE_UNUSED static void make_schema(void)
 {
     struct store *store = open_at(db_url);
     uint32_t steps = 0;

@@ -1,0 +1,307 @@
+#include "pg_support.h"
+
+#include "store/pg_exchange.h"
+#include "store/pg_fields.h"
+#include "store/pool.h"
+
+#include <pthread.h>
+
+static struct pg_target *target;
+
+static struct pg_pool *pool_of(uint32_t max, uint32_t timeout_ms)
+{
+    struct pg_pool_options options = {target, max, timeout_ms};
+
+    return pg_pool_new(&options);
+}
+
+static struct pg_conn *must_acquire(struct pg_pool *pool)
+{
+    struct err err;
+    struct pg_conn *conn = pg_pool_acquire(pool, "test", &err);
+
+    if (conn == NULL)
+        fail_msg("%s", err.text);
+    return conn;
+}
+
+static int32_t backend_of(struct pg_conn *conn)
+{
+    struct err err;
+
+    pg_send(conn, "select pg_backend_pid()::bigint");
+    if (pg_run(conn, &err) != PG_DONE)
+        fail_msg("%s", err.text);
+    return (int32_t)pg_i64(pg_result(conn, 0), 0, 0);
+}
+
+static void what_is_given_back_is_lent_again(void **state)
+{
+    struct pg_pool *pool = pool_of(3, 500);
+    struct pg_conn *first = must_acquire(pool);
+    int32_t backend = backend_of(first);
+
+    (void)state;
+    pg_pool_release(pool, first);
+    first = must_acquire(pool);
+    assert_int_equal(backend_of(first), backend);
+    assert_int_equal(pg_pool_open(pool), 1);
+    pg_pool_release(pool, first);
+    pg_pool_free(pool);
+}
+
+static void no_more_than_its_size_are_open(void **state)
+{
+    struct pg_pool *pool = pool_of(2, 200);
+    struct pg_conn *a = must_acquire(pool);
+    struct pg_conn *b = must_acquire(pool);
+    uint64_t began = clock_ms();
+    struct err err;
+
+    (void)state;
+    assert_null(pg_pool_acquire(pool, "third", &err));
+    assert_int_equal(err.code, ERR_POOL_TIMEOUT);
+    assert_in_range(clock_ms() - began, 200, 1000);
+    assert_int_equal(pg_pool_open(pool), 2);
+    pg_pool_release(pool, a);
+    pg_pool_release(pool, b);
+    pg_pool_free(pool);
+}
+
+static void *release_soon(void *arg)
+{
+    void **args = arg;
+
+    usleep(100 * 1000);
+    pg_pool_release(args[0], args[1]);
+    return NULL;
+}
+
+static void who_waits_gets_what_is_given_back(void **state)
+{
+    struct pg_pool *pool = pool_of(1, 5000);
+    struct pg_conn *conn = must_acquire(pool);
+    void *args[] = {pool, conn};
+    pthread_t thread;
+
+    (void)state;
+    pthread_create(&thread, NULL, release_soon, args);
+    conn = must_acquire(pool);
+    pthread_join(thread, NULL);
+    pg_pool_release(pool, conn);
+    pg_pool_free(pool);
+}
+
+static void what_died_while_idle_is_replaced(void **state)
+{
+    struct pg_pool *pool = pool_of(2, 500);
+    struct pg_conn *conn = must_acquire(pool);
+    int32_t backend = backend_of(conn);
+
+    (void)state;
+    pg_pool_release(pool, conn);
+    run_sql("select pg_terminate_backend(%d)", (int)backend);
+    while (ask_number("select count(*) from pg_stat_activity where pid = %d",
+                      (int)backend) > 0)
+        usleep(10 * 1000);
+    conn = must_acquire(pool);
+    assert_int_not_equal(backend_of(conn), backend);
+    assert_int_equal(pg_pool_open(pool), 1);
+    pg_pool_release(pool, conn);
+    pg_pool_free(pool);
+}
+
+static void what_died_while_lent_frees_its_place(void **state)
+{
+    struct pg_pool *pool = pool_of(1, 500);
+    struct pg_conn *conn = must_acquire(pool);
+    int32_t backend = backend_of(conn);
+    struct err err;
+
+    (void)state;
+    run_sql("select pg_terminate_backend(%d)", (int)backend);
+    pg_send(conn, "select 1");
+    assert_int_not_equal(pg_run(conn, &err), PG_DONE);
+    assert_int_equal(err.code, ERR_STORE);
+    pg_pool_release(pool, conn);
+    assert_int_equal(pg_pool_open(pool), 0);
+    conn = must_acquire(pool);
+    pg_pool_release(pool, conn);
+    pg_pool_free(pool);
+}
+
+static void a_transaction_left_open_is_rolled_back(void **state)
+{
+    struct pg_pool *pool = pool_of(1, 500);
+    struct pg_conn *conn = must_acquire(pool);
+    struct err err;
+
+    (void)state;
+    run_sql("create table if not exists left_open (n int)");
+    pg_begin(conn);
+    pg_send(conn, "insert into left_open values (1)");
+    assert_int_equal(pg_run(conn, &err), PG_DONE);
+    pg_pool_release(pool, conn);
+    assert_int_equal(pg_pool_open(pool), 1);
+    assert_int_equal(ask_number("select count(*) from left_open"), 0);
+    conn = must_acquire(pool);
+    pg_send(conn, "insert into left_open values (2)");
+    assert_int_equal(pg_run(conn, &err), PG_DONE);
+    pg_pool_release(pool, conn);
+    assert_int_equal(ask_number("select n from left_open"), 2);
+    pg_pool_free(pool);
+}
+
+static void a_reserved_place_is_not_lent(void **state)
+{
+    struct pg_pool *pool = pool_of(2, 100);
+    struct pg_conn *conn;
+    struct err err;
+
+    (void)state;
+    pg_pool_reserve(pool);
+    conn = must_acquire(pool);
+    assert_null(pg_pool_acquire(pool, "second", &err));
+    pg_pool_unreserve(pool);
+    pg_pool_release(pool, conn);
+    pg_pool_free(pool);
+}
+
+static void a_server_that_is_away_is_said_in_one_line(void **state)
+{
+    struct err err;
+    struct pg_target *away = pg_target_new(
+        "postgresql://joe:secret@127.0.0.1:1/shop", false, 1000, &err);
+    struct pg_pool_options options = {away, 1, 100};
+    struct pg_pool *pool = pg_pool_new(&options);
+
+    (void)state;
+    assert_null(pg_pool_acquire(pool, "test", &err));
+    assert_int_equal(err.code, ERR_STORE);
+    assert_text(&err, "refused");
+    assert_null(strchr(err.text, '\n'));
+    assert_null(strstr(err.text, "secret"));
+    assert_int_equal(pg_pool_open(pool), 0);
+    pg_pool_free(pool);
+    pg_target_free(away);
+}
+
+/* ---- exchanges ---- */
+
+static void after_a_refusal_the_next_exchange_is_whole(void **state)
+{
+    struct pg_pool *pool = pool_of(1, 500);
+    struct pg_conn *conn = must_acquire(pool);
+    struct err err;
+
+    (void)state;
+    pg_send(conn, "select 1 / 0");
+    pg_send(conn, "select 'never run'");
+    assert_int_equal(pg_run(conn, &err), PG_REFUSED);
+    assert_int_equal(pg_fault(conn), PG_FAULT_DATA);
+    assert_text(&err, "division by zero");
+    /* What was skipped was not prepared either, and is prepared now. */
+    pg_send(conn, "select 'never run'");
+    assert_int_equal(pg_run(conn, &err), PG_DONE);
+    assert_string_equal(PQgetvalue(pg_result(conn, 0), 0, 0), "never run");
+    pg_pool_release(pool, conn);
+    pg_pool_free(pool);
+}
+
+static bool stop_at_third(void *arg, const PGresult *row)
+{
+    (void)row;
+    return ++*(int *)arg < 3;
+}
+
+static void rows_that_are_not_wanted_cost_the_connection(void **state)
+{
+    struct pg_pool *pool = pool_of(1, 500);
+    struct pg_conn *conn = must_acquire(pool);
+    struct err err;
+    int count = 0;
+
+    (void)state;
+    pg_send(conn, "select generate_series(1, 2)");
+    assert_int_equal(pg_run_rows(conn, stop_at_third, &count, &err), PG_DONE);
+    assert_int_equal(count, 2);
+    assert_true(pg_conn_is_open(conn));
+    count = 0;
+    pg_send(conn, "select generate_series(1, 2000000)");
+    assert_int_equal(pg_run_rows(conn, stop_at_third, &count, &err), PG_DONE);
+    assert_int_equal(count, 3);
+    assert_false(pg_conn_is_open(conn));
+    pg_pool_release(pool, conn);
+    pg_pool_free(pool);
+}
+
+static void more_statements_than_are_kept_prepared_run_too(void **state)
+{
+    struct pg_pool *pool = pool_of(1, 500);
+    struct pg_conn *conn = must_acquire(pool);
+    struct err err;
+    char sql[64];
+
+    (void)state;
+    for (int i = 0; i < 300; i++) {
+        snprintf(sql, sizeof(sql), "select %d::text", i);
+        pg_send(conn, sql);
+    }
+    if (pg_run(conn, &err) != PG_DONE)
+        fail_msg("%s", err.text);
+    assert_string_equal(PQgetvalue(pg_result(conn, 299), 0, 0), "299");
+    pg_pool_release(pool, conn);
+    pg_pool_free(pool);
+}
+
+/* A commit that fails at its own turn by an ERROR is undone for certain. */
+static void a_deferred_constraint_aborts_at_the_commit(void **state)
+{
+    struct pg_pool *pool = pool_of(1, 500);
+    struct pg_conn *conn = must_acquire(pool);
+    struct err err;
+
+    (void)state;
+    run_sql("create table deferred (n int unique deferrable"
+            " initially deferred)");
+    pg_begin(conn);
+    pg_send(conn, "insert into deferred values (1), (1)");
+    assert_int_equal(pg_commit(conn, &err), PG_ABORTED);
+    assert_int_equal(pg_fault(conn), PG_FAULT_UNIQUE);
+    /* And outside of a transaction block at the sync. */
+    pg_send(conn, "insert into deferred values (1), (1)");
+    assert_int_equal(pg_run(conn, &err), PG_REFUSED);
+    assert_int_equal(pg_fault(conn), PG_FAULT_UNIQUE);
+    pg_send(conn, "select 1");
+    assert_int_equal(pg_run(conn, &err), PG_DONE);
+    pg_pool_release(pool, conn);
+    pg_pool_free(pool);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_given_back_is_lent_again),
+        cmocka_unit_test(no_more_than_its_size_are_open),
+        cmocka_unit_test(who_waits_gets_what_is_given_back),
+        cmocka_unit_test(what_died_while_idle_is_replaced),
+        cmocka_unit_test(what_died_while_lent_frees_its_place),
+        cmocka_unit_test(a_transaction_left_open_is_rolled_back),
+        cmocka_unit_test(a_reserved_place_is_not_lent),
+        cmocka_unit_test(a_server_that_is_away_is_said_in_one_line),
+        cmocka_unit_test(after_a_refusal_the_next_exchange_is_whole),
+        cmocka_unit_test(rows_that_are_not_wanted_cost_the_connection),
+        cmocka_unit_test(more_statements_than_are_kept_prepared_run_too),
+        cmocka_unit_test(a_deferred_constraint_aborts_at_the_commit),
+    };
+    struct err err;
+    int failed;
+
+    need_server();
+    make_database();
+    target = pg_target_new(db_url, false, 3000, &err);
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    pg_target_free(target);
+    drop_database();
+    return failed;
+}
