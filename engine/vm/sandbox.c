@@ -4,6 +4,7 @@
 #include "vm/vm_event.h"
 #include "vm/vm_json.h"
 #include "vm/vm_lib.h"
+#include "vm/vm_run.h"
 
 #include <lualib.h>
 
@@ -183,6 +184,7 @@ void sandbox_open(lua_State *L, struct vm *vm)
     vm_json_open(L, vm);
     vm_decimal_open(L, vm);
     vm_event_open(L, vm);
+    vm_order_open(L, vm);
     lua_newtable(L);
     vm->modules_ref = vm_ref(L);
     lua_newtable(L);

@@ -58,8 +58,12 @@ struct subscription_decl {
     bool required_given;
     bool required;
     bool start_from_given;
-    enum { START_CHECKPOINT, START_BEGINNING, START_END, START_POSITION }
-        start_from;
+    enum {
+        START_CHECKPOINT,
+        START_BEGINNING,
+        START_END,
+        START_POSITION
+    } start_from;
     uint64_t start_position;
 };
 

@@ -1,4 +1,11 @@
+/*
+ * From the table of an aggregate script to its declaration: one function a
+ * table, in the order of the file; each leaves the stack as it found it and
+ * notes faults without stopping, so that one load tells of all of them.
+ */
 #include "vm/script_read.h"
+
+#include <stdio.h>
 
 #define SNAPSHOT_EVERY_MAX 1000000
 #define STATE_VERSION_MAX  1000000000
@@ -12,8 +19,11 @@ static const char *const command_keys[] = {"input", "run", NULL};
 static void check_name(struct reader *r, struct str name, const char *what)
 {
     struct err err = {0};
+    char named[96];
 
-    if (!event_check_name(name, what, &err))
+    snprintf(named, sizeof(named), "%s '%.*s'", what, (int)MIN(name.len, 60),
+             name.ptr);
+    if (!event_check_name(name, named, &err))
         reader_fault_err(r, name, &err);
 }
 

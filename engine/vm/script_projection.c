@@ -1,3 +1,8 @@
+/*
+ * From the table of a projection script to its declaration: one function a
+ * table, in the order of the file; each leaves the stack as it found it and
+ * notes faults without stopping, so that one load tells of all of them.
+ */
 #include "vm/script_read.h"
 
 #include "base/json.h"
@@ -168,8 +173,11 @@ static void read_filter(struct reader *r, int projection,
 static void check_name(struct reader *r, struct str name, const char *what)
 {
     struct err err = {0};
+    char named[96];
 
-    if (!value_check_name(name, what, &err))
+    snprintf(named, sizeof(named), "%s '%.*s'", what, (int)MIN(name.len, 60),
+             name.ptr);
+    if (!value_check_name(name, named, &err))
         reader_fault_err(r, name, &err);
 }
 

@@ -29,8 +29,8 @@ struct source_tree {
 
 /* Reads the folder; an absent folder is an empty tree.  A file over 1 MiB, one
  * that cannot be read, or more than 1,000 files: ERR_SCRIPT names it. */
-struct source_tree *source_tree_read(const char *folder, struct err *err)
-    MUST_USE;
+struct source_tree *source_tree_read(const char *folder,
+                                     struct err *err) MUST_USE;
 /* A tree of one script, for tests and `perigee check FILE`. */
 struct source_tree *source_tree_of(const char *path, struct str text);
 void source_tree_free(struct source_tree *tree);

@@ -23,8 +23,8 @@
 struct vm;
 
 struct vm_options {
-    size_t memory_bytes;      /* ceiling of the state */
-    uint32_t load_timeout_ms; /* to run a script's top level */
+    size_t memory_bytes;               /* ceiling of the state */
+    uint32_t load_timeout_ms;          /* to run a script's top level */
     const struct source_tree *modules; /* where require looks; borrowed, must
                                           outlive the vm; may be NULL */
 };

@@ -55,14 +55,9 @@ void vm_stop_memory(lua_State *L)
 
 int vm_throw_err(lua_State *L, const struct err *err)
 {
-    struct vm *vm = vm_of(L);
-
     luaL_where(L, 1);
     lua_pushstring(L, err->text);
     lua_concat(L, 2);
-    vm->thrown = *err;
-    snprintf(vm->thrown.text, sizeof(vm->thrown.text), "%s",
-             lua_tostring(L, -1));
     lua_error(L);
     __builtin_unreachable();
 }
@@ -183,16 +178,10 @@ static void take_stop(struct vm *vm, struct err *err)
     }
 }
 
-/* What the host raised keeps its code when it is the store that failed; a
- * value that the host does not take is the script's own mistake. */
 static void take_message(struct vm *vm, struct str message, struct err *err)
 {
-    struct str thrown = str_of(vm->thrown.text);
-    bool host = thrown.len > 0 && str_starts(message, thrown) &&
-                err_may_retry(vm->thrown.code);
-
     place_message(vm, &message);
-    set_placed(vm, host ? vm->thrown.code : ERR_SCRIPT, message, err);
+    set_placed(vm, ERR_SCRIPT, message, err);
 }
 
 /* Leaves the text of an error value at the top of the stack. */
@@ -282,7 +271,6 @@ static void begin(struct vm *vm, vm_body *body, void *context,
     vm->stopped = false;
     vm->where.file[0] = '\0';
     vm->outermost_file = NULL;
-    vm->thrown.text[0] = '\0';
 }
 
 static void end(struct vm *vm)

@@ -1,3 +1,11 @@
+/*
+ * Life of a field: `event` is an empty table; reading a field it does not have
+ * calls event_index, which makes the value from the C event and puts it into
+ * the table, where the next read finds it without a call.
+ *
+ * A table is tied to its event by being the one in the registry at event_ref;
+ * when the handler ends vm->event is NULL, and every table is a stale one.
+ */
 #include "vm/vm_event.h"
 
 #include "base/clock.h"

@@ -160,6 +160,7 @@ static void take_field(struct input *in, const struct input_decl *decl,
                        struct json value)
 {
     char message[160];
+    struct str given;
 
     if (value.kind == JSON_END || value.kind == JSON_NULL) {
         if (decl->optional)
@@ -176,10 +177,11 @@ static void take_field(struct input *in, const struct input_decl *decl,
         return;
     }
     lua_pop(in->L, 1);
-    snprintf(message, sizeof(message), "%s expected, %s%.*s given",
-             input_word(decl->kind), kind_name(value.kind),
-             value.kind == JSON_STRING ? (int)MIN(value.raw.len, 40) : 0,
-             value.raw.ptr);
+    given = value.kind == JSON_STRING
+                ? str_n(value.raw.ptr, MIN(value.raw.len, 40))
+                : str_of(kind_name(value.kind));
+    snprintf(message, sizeof(message), "%s expected, %.*s given",
+             input_word(decl->kind), STR_ARG(given));
     add_fault(in, decl->name, message);
 }
 

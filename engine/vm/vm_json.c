@@ -116,22 +116,30 @@ static bool is_integer_text(struct str text)
     return true;
 }
 
+/* The number as a double, unless that would be another integer or none. */
+static bool double_number(struct str text, double *out)
+{
+    int64_t whole;
+
+    if (is_integer_text(text)) {
+        if (!str_to_i64(text, &whole) || whole > (int64_t)EXACT_INTEGER ||
+            whole < -(int64_t)EXACT_INTEGER)
+            return false;
+        *out = (double)whole;
+        return true;
+    }
+    return json_double((struct json){JSON_NUMBER, text}, out) && isfinite(*out);
+}
+
 static void push_number(struct decoder *d)
 {
     struct str text = cut_number(d);
     double value;
 
-    if (plain_number(text, &value)) {
+    if (plain_number(text, &value) || double_number(text, &value))
         lua_pushnumber(d->L, value);
-        return;
-    }
-    if (json_double((struct json){JSON_NUMBER, text}, &value) &&
-        isfinite(value) &&
-        (!is_integer_text(text) || fabs(value) < EXACT_INTEGER)) {
-        lua_pushnumber(d->L, value);
-        return;
-    }
-    vm_push_decimal_text(d->L, d->vm, text);
+    else
+        vm_push_decimal_text(d->L, d->vm, text);
 }
 
 static void push_array(struct decoder *d)

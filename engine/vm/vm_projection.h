@@ -13,9 +13,10 @@
 
 /* All functions: `table` is the place in projection_decl.tables; values and
  * rows have one value a column and point into the arena of vm_bind_db or, for
- * `row_out`, stay valid until the handler ends.  False fails the event with
- * the error as it is; an ERR_STORE or ERR_POOL_TIMEOUT also ends the handler
- * when the script tries to catch it. */
+ * `row_out`, stay valid until the handler ends.  False is an error of
+ * the script's line (ERR_SCRIPT) with this text; but what may be tried again
+ * (ERR_STORE, ERR_POOL_TIMEOUT …) fails the event as it is, and ends the
+ * handler even when the script tries to catch it. */
 struct vm_db {
     bool (*get)(void *context, size_t table, const struct value *key,
                 const struct value **row_out, struct err *err);

@@ -44,14 +44,14 @@ static void refuse_unknown(lua_State *L, struct vm *vm, const char *name)
              found > 0 ? vm->text.ptr : "none, a module's file begins with _");
 }
 
-/* Runs the module; its value is on top of the stack then.  A module that
- * failed may be tried again: it must not look like one that is loading. */
+/* Runs the module's chunk on top of the stack, which its value replaces.  A
+ * module that failed may be tried again: it must not look like one that is
+ * loading. */
 static void run_module(lua_State *L, struct vm *vm, const struct source *module)
 {
     unsigned depth = vm->depth;
     size_t keys = vm->keys.count;
 
-    vm_push_chunk(L, vm, module);
     vm_deeper(L, vm);
     if (lua_pcall(L, 0, 1, 0) != 0) {
         vm->keys.count = keys;
@@ -84,6 +84,7 @@ int vm_require(lua_State *L)
     module = find_module(vm, name);
     if (module == NULL)
         refuse_unknown(L, vm, name);
+    vm_push_chunk(L, vm, module);
     lua_pushboolean(L, false); /* is being loaded */
     lua_setfield(L, 2, name);
     run_module(L, vm, module);

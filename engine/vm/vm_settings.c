@@ -1,3 +1,9 @@
+/*
+ * Life of a settings file: it is read whole, run in a state of its own that
+ * sees two functions, and the table it returns is walked depth first; the full
+ * name of where we are grows and shrinks in one buffer.  Nothing of the state
+ * survives: values are shown to `each` and then gone.
+ */
 #include "vm/vm_settings.h"
 
 #include "base/decimal.h"

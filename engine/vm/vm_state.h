@@ -78,7 +78,6 @@ struct vm {
     unsigned depth; /* of C calling Lua */
     bool stopped;   /* nothing of the script runs any more; `stop` says why */
     struct err stop;
-    struct err thrown; /* what the host raised last, with its code */
     struct vm_where where;
     const char *outermost_file; /* of the function that C called first, or NULL;
                                    belongs to that function */
@@ -166,8 +165,9 @@ void vm_stop(lua_State *L, enum err_code code, const char *format, ...) NORETURN
 void vm_stop_err(lua_State *L, const struct err *err) NORETURN;
 void vm_stop_memory(lua_State *L) NORETURN;
 
-/* Raises an error that a script may catch as a text; when it does not, the
- * caller of vm_enter gets the code that `err` has. */
+/* Raises an error that a script may catch, as a text with its line; when it
+ * does not, the caller of vm_enter gets ERR_SCRIPT, whatever the code was: what
+ * the host does not take is the script's mistake, not its client's. */
 int vm_throw_err(lua_State *L, const struct err *err) NORETURN;
 int vm_throw(lua_State *L, const char *format, ...) NORETURN PRINTF_LIKE(2, 3);
 

@@ -176,7 +176,7 @@ bool vm_to_value(lua_State *L, struct vm *vm, int index,
 
 static void push_i64(lua_State *L, struct vm *vm, int64_t value)
 {
-    if (fabs((double)value) < EXACT_INTEGER) {
+    if (value <= (int64_t)EXACT_INTEGER && value >= -(int64_t)EXACT_INTEGER) {
         lua_pushnumber(L, (lua_Number)value);
         return;
     }

@@ -86,6 +86,9 @@ static inline struct event test_event(const char *type, const char *data)
     return event;
 }
 
+/* Of world_eval. */
+static uint32_t eval_timeout_ms UNUSED = TIMEOUT_MS;
+
 /* Runs `code`, the body of a function that returns a text or nothing, as an
  * `apply`; true with the text in `out` (empty for nothing). */
 static inline bool world_eval(struct world *w, const char *code, char *out,
@@ -110,7 +113,7 @@ static inline bool world_eval(struct world *w, const char *code, char *out,
     buf_done(&text);
     id = vm_state_new(w->vm, w->script, STR("x"), TIMEOUT_MS, &w->err);
     assert_true(id >= 0);
-    ok = vm_state_apply(w->vm, w->script, id, &event, TIMEOUT_MS, &w->err);
+    ok = vm_state_apply(w->vm, w->script, id, &event, eval_timeout_ms, &w->err);
     if (ok) {
         assert_true(vm_state_encode(w->vm, id, &state, &w->err));
         result = json_get(json_value(buf_as_str(&state)), STR("result"));
