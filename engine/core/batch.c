@@ -342,6 +342,7 @@ static enum batch_end end_refused(struct batch *batch, struct heartbeat *beat,
     if (!is_careful(batch))
         return look_closer(batch);
     batch->failure = *err;
+    err_wrap(&batch->failure, "%.*s", STR_ARG(batch->options.decl->path));
     batch->failed = batch->wanted[0];
     batch->applied = 0;
     batch->pending = PENDING_NOTHING;

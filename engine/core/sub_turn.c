@@ -18,7 +18,7 @@
 #define TROUBLE_LOG_MS 10000
 
 /* When the head is known to be further and the feed has nothing yet. */
-#define EMPTY_FEED_US 50000
+#define EMPTY_FEED_US 500000
 
 /* A live subscription may be this far behind before it is called catching up.
  */
@@ -218,14 +218,19 @@ static struct turn_end rest(struct sub *sub)
     return end;
 }
 
-static struct turn_end go_on(struct sub *sub)
+/* Who reaches the head of a moment ago has caught up, even if appends never
+ * pause. */
+static struct turn_end go_on(struct sub *sub, uint64_t head_before)
 {
-    uint64_t lag = sub_lag(sub, batch_position(sub->batch));
+    uint64_t position = batch_position(sub->batch);
+    uint64_t lag = sub_lag(sub, position);
 
     sub->retry_ms = 0;
     if (lag == 0)
         return rest(sub);
-    if (lag > MAX(sub->batch_size, LIVE_MAX_LAG))
+    if (position >= head_before)
+        sub_move(sub, SUB_LIVE, NULL);
+    else if (lag > MAX(sub->batch_size, LIVE_MAX_LAG))
         sub_move(sub, SUB_CATCHING_UP, NULL);
     return turn_now();
 }
@@ -250,7 +255,7 @@ static struct turn_end take_again(struct sub *sub)
 }
 
 static struct turn_end end_turn(struct sub *sub, enum batch_end end,
-                                const struct err *err)
+                                uint64_t head_before, const struct err *err)
 {
     switch (end) {
     case BATCH_IDLE:
@@ -258,7 +263,7 @@ static struct turn_end end_turn(struct sub *sub, enum batch_end end,
     case BATCH_READ: /* the set drains */
         return turn_now();
     case BATCH_MOVED:
-        return go_on(sub);
+        return go_on(sub, head_before);
     case BATCH_AGAIN:
         return look_closer(sub);
     case BATCH_WAITS:
@@ -297,6 +302,7 @@ static enum batch_end run_batch(struct sub *sub, struct heartbeat *beat,
 
 static struct turn_end run(struct sub *sub, struct heartbeat *beat)
 {
+    uint64_t head_before = head_position(sub->set->options.head);
     uint64_t before = batch_position(sub->batch);
     uint64_t began_us = clock_us();
     struct err err = {0};
@@ -306,7 +312,7 @@ static struct turn_end run(struct sub *sub, struct heartbeat *beat)
     if (moved > 0)
         metric_observe(sub->batch_seconds,
                        (double)(clock_us() - began_us) / 1e6);
-    return end_turn(sub, end, &err);
+    return end_turn(sub, end, head_before, &err);
 }
 
 /* ---- turns ---- */
