@@ -133,6 +133,13 @@ static bool add_values(struct arena *arena, const struct table_def *table,
     return true;
 }
 
+static bool put_values(struct model_row *row, const struct value *values)
+{
+    row->exists = true;
+    memcpy(row->values, values, sizeof(row->values));
+    return true;
+}
+
 /* False when the change fails; the row is untouched then. */
 static bool apply(struct arena *arena, const struct table_def *table,
                   struct model_row *row, const struct value *key,
@@ -142,13 +149,9 @@ static bool apply(struct arena *arena, const struct table_def *table,
 
     switch (op) {
     case ROW_INSERT:
-        if (row->exists)
-            return false;
-        /* fall through */
+        return !row->exists && put_values(row, values);
     case ROW_PUT:
-        row->exists = true;
-        memcpy(row->values, values, sizeof(row->values));
-        return true;
+        return put_values(row, values);
     case ROW_DELETE:
         row->exists = false;
         return true;
@@ -163,9 +166,7 @@ static bool apply(struct arena *arena, const struct table_def *table,
         zero_row(table, key, zero);
         if (!add_values(arena, table, zero, values, columns))
             return false;
-        row->exists = true;
-        memcpy(row->values, zero, sizeof(zero));
-        return true;
+        return put_values(row, zero);
     }
     return false;
 }
