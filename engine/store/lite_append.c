@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "run/fault.h"
 
 #include <stdlib.h>
 
@@ -449,10 +448,8 @@ enum append_end lite_append_commit(struct store_writer *base,
         lite_append_abort(base);
         return end;
     }
-    FAULT_KILL("append.before_commit");
     writer->conn = NULL;
-    if (!lite_write_end(base->store, conn, LITE_KEEP, err))
-        return APPEND_ROLLED_BACK;
-    FAULT_KILL("append.after_commit");
-    return APPEND_COMMITTED;
+    return lite_write_end(base->store, conn, LITE_KEEP, err)
+               ? APPEND_COMMITTED
+               : APPEND_ROLLED_BACK;
 }

@@ -1,7 +1,6 @@
 #include "store/lite_store.h"
 
 #include "base/clock.h"
-#include "run/fault.h"
 
 /*
  * A batch: fence, rows, commit, in the one writer's turn.
@@ -349,11 +348,8 @@ enum commit_end lite_commit_batch(struct store *store,
         lite_write_drop(store, conn);
         return end;
     }
-    FAULT_KILL("commit.before");
-    if (!lite_write_end(store, conn, LITE_KEEP, err))
-        return COMMIT_ROLLED_BACK;
-    FAULT_KILL("commit.after");
-    return COMMIT_DONE;
+    return lite_write_end(store, conn, LITE_KEEP, err) ? COMMIT_DONE
+                                                       : COMMIT_ROLLED_BACK;
 }
 
 /* ---- settling ---- */
@@ -372,6 +368,21 @@ static enum commit_end judge(sqlite3_stmt *stmt,
     return position == batch->from ? COMMIT_ROLLED_BACK : COMMIT_FENCED;
 }
 
+static enum commit_end read_end(struct lite_conn *conn, sqlite3_stmt *stmt,
+                                const struct batch_commit *batch,
+                                struct err *err)
+{
+    enum lite_row row = lite_step(conn, stmt, err);
+    enum commit_end end = row == LITE_ROW ? judge(stmt, batch) : COMMIT_FENCED;
+
+    if (row == LITE_FAILED)
+        return COMMIT_UNCERTAIN;
+    if (end != COMMIT_DONE)
+        err_set(err, ERR_STORE, "the commit whose answer was lost %s",
+                end == COMMIT_FENCED ? "was fenced off" : "did not happen");
+    return end;
+}
+
 static enum commit_end settle(struct lite_conn *conn,
                               const struct batch_commit *batch, struct err *err)
 {
@@ -384,16 +395,12 @@ static enum commit_end settle(struct lite_conn *conn,
                      " where subscription = ?1 and generation = ?2"
                      "   and partition = ?3 and partitions = ?4",
                      err);
-    enum lite_row row;
 
     if (stmt == NULL)
         return COMMIT_UNCERTAIN;
     lite_bind_slice(stmt, 1, &batch->slice);
     lite_bind_u64(stmt, 5, batch->to);
-    row = lite_step(conn, stmt, err);
-    if (row == LITE_FAILED)
-        return COMMIT_UNCERTAIN;
-    return row == LITE_END ? COMMIT_FENCED : judge(stmt, batch);
+    return read_end(conn, stmt, batch, err);
 }
 
 /* In the writer's turn, behind whatever was under way. */

@@ -111,8 +111,7 @@ static bool update_owner(struct lite_conn *conn, const struct checkpoint *taken,
     AUTO_STMT stmt =
         lite_prepare(conn,
                      "update perigee_checkpoints"
-                     "   set epoch = ?5, owner = ?6, expires_at = ?7,"
-                     "       updated_at = ?8"
+                     "   set epoch = ?5, owner = ?6, expires_at = ?7"
                      " where subscription = ?1 and generation = ?2"
                      "   and partition = ?3 and partitions = ?4",
                      err);
@@ -123,7 +122,6 @@ static bool update_owner(struct lite_conn *conn, const struct checkpoint *taken,
     lite_bind_u64(stmt, 5, taken->epoch);
     lite_bind_uuid(stmt, 6, &taken->owner);
     lite_bind_i64(stmt, 7, expires_us);
-    lite_bind_i64(stmt, 8, taken->updated_at_us);
     return lite_run(conn, stmt, err);
 }
 
@@ -141,7 +139,6 @@ static enum lease_end take_lease(struct lite_conn *conn,
     out->epoch++;
     out->owner = owner;
     out->expired = false;
-    out->updated_at_us = now_us;
     return update_owner(conn, out, now_us + (int64_t)ttl_ms * 1000, err)
                ? LEASE_TAKEN
                : LEASE_FAILED;
