@@ -9,7 +9,8 @@
 --
 -- Money is never a Lua number here: prices pass through as the text they were.
 
-local CSV_HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
+local CSV_HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,"
+  .. "CustomerID,Country"
 
 -- Splits one CSV line. A field without quotation marks that says NA is nil, "NA" in them is text.
 local function split_csv(line)
@@ -116,7 +117,9 @@ end
 local function row_of(line)
   local f, count = split_csv(line)
   assert(count == 8, "expected 8 fields, found " .. count)
-  assert(f[1] and f[4] and f[5] and f[6] and f[8], "invoice, quantity, date, price and country must be there")
+  for _, place in ipairs { 1, 4, 5, 6, 8 } do
+    assert(f[place], "field " .. place .. " must not be NA")
+  end
   assert(f[4]:find("^%-?%d+$"), "quantity is not a whole number: " .. f[4])
   return {
     invoice = f[1], stock_code = f[2], description = f[3], quantity = f[4],

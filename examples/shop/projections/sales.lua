@@ -61,7 +61,8 @@ return {
     LineAdded = line,
     LineCredited = line,
     DebtAdjusted = function(event, db)
-      add(db, event, event.data.country, { lines = 1, items = 0, revenue = decimal(event.data.amount) })
+      local amount = decimal(event.data.amount)
+      add(db, event, event.data.country, { lines = 1, items = 0, revenue = amount })
     end,
   },
 }

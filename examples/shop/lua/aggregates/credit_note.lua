@@ -17,7 +17,12 @@ return {
       end,
     },
     credit_line = {
-      input = { stock_code = "string", description = "string?", quantity = "integer", unit_price = "decimal" },
+      input = {
+        stock_code = "string",
+        description = "string?",
+        quantity = "integer",
+        unit_price = "decimal",
+      },
       run = function(note, input)
         note:reject_if(note.version == 0, "Credit note was not issued")
         note:reject_if(input.quantity >= 0, "A credited quantity is negative")

@@ -18,7 +18,12 @@ return {
       end,
     },
     add_line = {
-      input = { stock_code = "string", description = "string?", quantity = "integer", unit_price = "decimal" },
+      input = {
+        stock_code = "string",
+        description = "string?",
+        quantity = "integer",
+        unit_price = "decimal",
+      },
       run = function(order, input)
         order:reject_if(order.version == 0, "Order was not placed")
         order:emit("LineAdded", {
