@@ -294,6 +294,7 @@ static bool start_workers(struct subscriptions *subs, struct err *err)
 
         snprintf(name, sizeof(name), "worker-%" PRIu32, i);
         worker->set = subs;
+        heartbeat_moved(&worker->beat); /* a probe may come before it does */
         worker->thread = thread_start(name, work, worker, err);
         if (worker->thread == NULL)
             return false;
