@@ -231,8 +231,20 @@ static const struct setting *find_setting(const char *name)
     return NULL;
 }
 
-/* Changes of one letter that lead from `a` to `b` (Levenshtein), one row of
- * the table at a time. */
+/* One row more of the table of distances, for one letter more of a word. */
+static void next_row(size_t *row, const char *word, size_t width, char letter)
+{
+    size_t diagonal = row[0]++;
+
+    for (size_t i = 1; i <= width; i++) {
+        size_t change = diagonal + (letter != word[i - 1]);
+
+        diagonal = row[i];
+        row[i] = MIN(change, MIN(row[i], row[i - 1]) + 1);
+    }
+}
+
+/* Changes of one letter that lead from `a` to `b` (Levenshtein). */
 static size_t distance(const char *a, const char *b)
 {
     size_t row[NAME_MAX_BYTES + 1];
@@ -240,15 +252,8 @@ static size_t distance(const char *a, const char *b)
 
     for (size_t i = 0; i <= width; i++)
         row[i] = i;
-    for (size_t j = 0; a[j] != '\0'; j++) {
-        size_t diagonal = row[0];
-        row[0] = j + 1;
-        for (size_t i = 1; i <= width; i++) {
-            size_t change = diagonal + (a[j] != b[i - 1]);
-            diagonal = row[i];
-            row[i] = MIN(change, MIN(row[i], row[i - 1]) + 1);
-        }
-    }
+    for (; *a != '\0'; a++)
+        next_row(row, b, width, *a);
     return row[width];
 }
 

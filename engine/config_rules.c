@@ -2,29 +2,30 @@
 
 #include "config.h"
 
-static const char *last_of(struct str text, char c)
+/* Where the last `c` is, or the text's length. */
+static size_t last_of(struct str text, char c)
 {
     for (size_t i = text.len; i > 0; i--) {
         if (text.ptr[i - 1] == c)
-            return text.ptr + i - 1;
+            return i - 1;
     }
-    return NULL;
+    return text.len;
 }
 
 /* Splits host:port, brackets around an IPv6 host taken off. */
 static bool split_listen(struct str listen, struct str *host, struct str *port)
 {
-    const char *colon = last_of(listen, ':');
+    size_t colon = last_of(listen, ':');
 
-    if (colon == NULL)
+    if (colon == listen.len)
         return false;
-    *host = str_n(listen.ptr, (size_t)(colon - listen.ptr));
-    *port = str_n(colon + 1, listen.len - host->len - 1);
-    if (str_starts(*host, STR("[")) && str_ends(*host, STR("]")))
+    *host = str_n(listen.ptr, colon);
+    *port = str_n(listen.ptr + colon + 1, listen.len - colon - 1);
+    if (str_starts(*host, STR("[")) && str_ends(*host, STR("]"))) {
         *host = str_n(host->ptr + 1, host->len - 2);
-    else if (host->len > 0 && memchr(host->ptr, ':', host->len) != NULL)
-        return false;
-    return true;
+        return true;
+    }
+    return last_of(*host, ':') == host->len;
 }
 
 static const char *check_listen(struct str text)
@@ -144,7 +145,7 @@ bool config_is_loopback(const char *listen)
 {
     struct str host, port;
 
-    return split_listen(str_of(listen), &host, &port) &&
+    return split_listen(str_n(listen, strlen(listen)), &host, &port) &&
            (str_eq(host, STR("localhost")) || str_eq(host, STR("::1")) ||
             str_starts(host, STR("127.")));
 }
@@ -180,13 +181,12 @@ static struct str mask_parameter(struct str rest, struct buf *out)
 
 void config_mask_url(struct str url, struct buf *out)
 {
-    const char *at = last_of(url, '@');
+    size_t at = last_of(url, '@');
     struct str rest = url;
 
-    if (at != NULL) {
-        size_t user_len = (size_t)(at - url.ptr);
-        mask_user(str_n(url.ptr, user_len), out);
-        rest = str_n(at, url.len - user_len);
+    if (at < url.len) {
+        mask_user(str_n(url.ptr, at), out);
+        rest = str_n(url.ptr + at, url.len - at);
     }
     while (rest.len > 0)
         rest = mask_parameter(rest, out);

@@ -33,7 +33,7 @@ static bool is_in(struct str path, struct str folder)
 
 static struct str plain(const char *text)
 {
-    struct str path = str_of(text);
+    struct str path = str_n(text, strlen(text));
 
     while (str_starts(path, STR("./")))
         path = str_n(path.ptr + 2, path.len - 2);

@@ -11,6 +11,7 @@ struct progress {
     uint64_t next_us; /* when the line is written again */
 };
 
+/* Begins to measure; nothing is shown yet. */
 void progress_begin(struct progress *progress);
 /* `items` were done, and `part` of `total` bytes (0: not known). */
 void progress_show(struct progress *progress, uint64_t items, uint64_t part,

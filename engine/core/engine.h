@@ -38,7 +38,7 @@ struct engine_options {
     uint32_t processing_timeout_ms;
     uint32_t feed_blocks;
     uint32_t stall_timeout_ms;
-    uint64_t lag_warning;  /* health thresholds, in events */
+    uint64_t lag_warning; /* health thresholds, in events */
     uint64_t lag_critical;
 };
 
@@ -51,6 +51,7 @@ enum engine_phase {
     PHASE_STOPPED,
     PHASE_FORCED,
 };
+/* As /health and the log call it: "starting". */
 const char *engine_phase_name(enum engine_phase phase);
 
 struct engine {
@@ -68,8 +69,8 @@ struct engine {
     struct subscriptions *subs; /* NULL unless serving */
     struct keeper *keeper;      /* NULL unless serving */
     /* --- any thread, atomic --- */
-    int open;  /* see engine_is_open */
-    int phase; /* enum engine_phase */
+    int open;           /* see engine_is_open */
+    int phase;          /* enum engine_phase */
     int shutdown_asked; /* POST /api/shutdown */
     /* --- any thread, under lock --- */
     struct lock lock;
@@ -96,9 +97,12 @@ struct engine *engine_open(const struct engine_options *options,
  * core/shutdown's and comes before this. */
 void engine_close(struct engine *engine);
 
+/* True once the parts are there; from then until engine_close.  Any thread. */
 bool engine_is_open(const struct engine *engine);
 /* Why engine_start failed last; empty when it did not. */
 void engine_start_error(struct engine *engine, char *text, size_t size);
 
+/* Where it is now.  Any thread. */
 enum engine_phase engine_phase(const struct engine *engine);
+/* Moves on and logs it: core/shutdown only. */
 void engine_move(struct engine *engine, enum engine_phase phase);

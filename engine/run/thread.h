@@ -30,9 +30,13 @@ extern struct thread_role loop_role, writer_role, worker_role, keeper_role;
 #define ON_WORKER TSA(requires_capability(worker_role))
 #define ON_KEEPER TSA(requires_capability(keeper_role))
 
+/* Says that this is the thread of the one loop. */
 void on_loop_thread(void) TSA(assert_capability(loop_role));
+/* Says that this is the writer of the append queue. */
 void on_writer_thread(void) TSA(assert_capability(writer_role));
+/* Says that this is a worker, which runs projections. */
 void on_worker_thread(void) TSA(assert_capability(worker_role));
+/* Says that this is the keeper of leases and of the head. */
 void on_keeper_thread(void) TSA(assert_capability(keeper_role));
 
 /* ---- threads ---- */
@@ -40,8 +44,8 @@ void on_keeper_thread(void) TSA(assert_capability(keeper_role));
 struct thread;
 /* Starts a thread with every signal blocked; `name` shows in ps and gdb (15
  * bytes).  It must be joined. */
-struct thread *thread_start(const char *name, void (*run)(void *arg),
-                            void *arg, struct err *err) MUST_USE;
+struct thread *thread_start(const char *name, void (*run)(void *arg), void *arg,
+                            struct err *err) MUST_USE;
 /* Waits for its end and frees it; NULL is fine. */
 void thread_join(struct thread *thread);
 
@@ -50,22 +54,31 @@ void thread_join(struct thread *thread);
 struct TSA(capability("mutex")) lock {
     pthread_mutex_t mutex;
 };
-#define ACQUIRE(l) TSA(acquire_capability(l))
-#define RELEASE(l) TSA(release_capability(l))
+#define ACQUIRE(l)  TSA(acquire_capability(l))
+#define RELEASE(l)  TSA(release_capability(l))
 #define REQUIRES(l) TSA(requires_capability(l))
 
+/* The caller's memory; nobody may hold it when it is done. */
 void lock_init(struct lock *lock);
+/* The end of lock_init. */
 void lock_done(struct lock *lock);
+/* Waits for it.  Not recursive, and two are never held at once. */
 void lock_take(struct lock *lock) ACQUIRE(*lock);
+/* Gives it back, on the thread that took it. */
 void lock_give(struct lock *lock) RELEASE(*lock);
 
 struct signal { /* a condition variable */
     pthread_cond_t cond;
 };
+/* The caller's memory; nobody may wait when it is done. */
 void signal_init(struct signal *signal);
+/* The end of signal_init. */
 void signal_done(struct signal *signal);
+/* Wakes one of those who wait. */
 void signal_one(struct signal *signal);
+/* Wakes all who wait. */
 void signal_all(struct signal *signal);
+/* Waits, the lock given back meanwhile; may wake without a signal. */
 void signal_wait(struct signal *signal, struct lock *lock) REQUIRES(*lock);
 /* Until `deadline_us` of clock_us(); false when the time is over. */
 bool signal_wait_until(struct signal *signal, struct lock *lock,
