@@ -58,7 +58,7 @@ void aggregates_free(struct aggregates *aggregates)
 
 /* ---- finding ---- */
 
-static bool no_such_type(const struct script_set *set, struct str type,
+static void no_such_type(const struct script_set *set, struct str type,
                          struct err *err)
 {
     struct buf known = {0};
@@ -69,7 +69,6 @@ static bool no_such_type(const struct script_set *set, struct str type,
     err_set(err, ERR_NOT_FOUND, "no aggregate \"%.*s\"; loaded are: %s",
             STR_ARG(type), known.ptr != NULL ? known.ptr : "none");
     buf_done(&known);
-    return false;
 }
 
 static bool work_begin(struct work *work, struct aggregates *aggregates,
@@ -80,8 +79,10 @@ static bool work_begin(struct work *work, struct aggregates *aggregates,
     const struct aggregate_decl *decl = script_set_aggregate(set, type);
     uint64_t hash;
 
-    if (decl == NULL)
-        return no_such_type(set, type, err);
+    if (decl == NULL) {
+        no_such_type(set, type, err);
+        return false;
+    }
     hash = str_hash(id) ^ str_hash(type);
     *work = (struct work){
         .aggregates = aggregates,

@@ -23,22 +23,24 @@
 struct aggregates;
 
 struct aggregates_options {
-    struct store *store;          /* borrowed, as the next two */
+    struct store *store; /* borrowed, as the next two */
     struct append_queue *queue;
-    struct script_set *scripts;   /* a reference is taken */
-    uint32_t command_timeout_ms;  /* of one run or one page of apply */
+    struct script_set *scripts;  /* a reference is taken */
+    uint32_t command_timeout_ms; /* of one run or one page of apply */
     uint32_t append_timeout_ms;
 };
 
+/* Worlds of the slots are made at their first use. */
 struct aggregates *aggregates_new(const struct aggregates_options *options);
+/* When no request is on its way any more; NULL is fine. */
 void aggregates_free(struct aggregates *aggregates);
 
 struct command_request {
     struct str aggregate_type;
     struct str aggregate_id; /* normalised */
     struct str command;
-    struct str input;        /* a checked, compact JSON object */
-    bool version_given;      /* If-Match: a conflict is the answer */
+    struct str input;   /* a checked, compact JSON object */
+    bool version_given; /* If-Match: a conflict is the answer */
     uint64_t version;
     struct str tenant_id, actor_id, correlation_id, causation_id, metadata;
 };

@@ -43,7 +43,9 @@ struct aggregate_slot {
     size_t entry_count;
 };
 
+/* In the caller's memory; `scripts` must outlive it. */
 void slot_init(struct aggregate_slot *slot, struct script_set *scripts);
+/* Nobody may hold a claim. */
 void slot_done(struct aggregate_slot *slot);
 
 /* Waits for its turn; the entry stays until slot_release. */

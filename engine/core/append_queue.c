@@ -534,7 +534,8 @@ static void wait_for_outcome(struct append_queue *queue, struct err *err)
 
 /* After a COMMIT whose answer was lost: waits the old transaction out, then
  * answers or puts the jobs back (decisions.md 2).  Once nobody waits for the
- * answer there is nothing to settle: the next begin finds what is there. */
+ * answer there is nothing to settle: the next begin finds what is there, as it
+ * finds what others appended behind it. */
 static void settle(struct append_queue *queue, const struct decision *decision)
 {
     struct lost_rows lost = lost_rows(queue, decision);
@@ -557,7 +558,6 @@ static void settle(struct append_queue *queue, const struct decision *decision)
     } else {
         put_back(queue);
     }
-    note_delta(queue, &delta); /* last: it may know of events behind ours */
 }
 
 /* Data that the store does not take: when one job alone had rows it is the one

@@ -11,9 +11,12 @@
 
 struct head;
 
+/* Stands at 0 until it is moved. */
 struct head *head_new(void);
+/* When nobody watches or waits any more; NULL is fine. */
 void head_free(struct head *head);
 
+/* Any thread, without a lock. */
 uint64_t head_position(const struct head *head);
 /* Raises it (a lower number does nothing) and calls the watchers. */
 void head_move(struct head *head, uint64_t position);

@@ -43,8 +43,10 @@ struct script_set *script_set_load(const struct script_set_options *options);
 struct script_set *script_set_ref(struct script_set *set);
 void script_set_unref(struct script_set *set);
 
+/* The declaration of that type or name; NULL when no script has it. */
 const struct aggregate_decl *script_set_aggregate(const struct script_set *set,
                                                   struct str type);
+/* Likewise. */
 const struct projection_decl *
 script_set_projection(const struct script_set *set, struct str name);
 /* ERR_INVALID_INPUT when the type has a script and its `apply` does not know

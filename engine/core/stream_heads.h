@@ -26,7 +26,9 @@ struct stream_head {
 
 struct stream_heads;
 
+/* Knows nothing yet. */
 struct stream_heads *stream_heads_new(void);
+/* NULL is fine. */
 void stream_heads_free(struct stream_heads *heads);
 
 /* NULL when nothing is known. */
