@@ -113,6 +113,7 @@ struct ask {
     uint64_t version;
     size_t count;     /* of events; 0 is 1 */
     struct uuid *ids; /* NULL: made, and not given */
+    bool secret;      /* the ids are not said to be given */
     const char *type; /* of the events; NULL is "Happened" */
     int *chain;
 };
@@ -138,7 +139,7 @@ static struct append_request request_of(const struct ask *ask,
         .expected_version = ask->version,
         .events = events,
         .count = count,
-        .ids_given = ask->ids != NULL,
+        .ids_given = ask->ids != NULL && !ask->secret,
         .chain = ask->chain,
     };
 }
@@ -381,6 +382,25 @@ static void what_others_append_is_seen_before_deciding(void **state UNUSED)
     }
 }
 
+/* Without a row nothing but the delta could show that the cache is wrong. */
+static void
+no_conflict_is_told_from_a_head_that_was_not_proven(void **state UNUSED)
+{
+    for (int cut = 0; cut < 2; cut++) {
+        struct rig *rig = rig_new();
+
+        post_to(rig, "a");
+        await_all(rig);
+        fake_foreign(rig->fake, "a", uuid_new());
+        rig->fake->cut = cut != 0;
+        post(rig,
+             (struct ask){.id = "a", .expect = EXPECT_VERSION, .version = 2});
+        await_all(rig);
+        assert_stored(&rig->answers[1], 3, 3, 3);
+        rig_free(rig);
+    }
+}
+
 /* After a failover that lost the log's tail, positions are given again. */
 static void a_log_that_lost_its_tail_is_gone_on_with(void **state UNUSED)
 {
@@ -611,6 +631,38 @@ static void keys_violated_for_ever_end_with_an_answer(void **state UNUSED)
     close_batch(rig);
     assert_error(&rig->answers[0], ERR_STORE);
     assert_stored(&rig->answers[1], 1, 1, 1);
+    rig_free(rig);
+}
+
+static void
+an_id_that_was_not_looked_up_is_found_by_the_keys(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+    struct uuid id = uuid_new();
+
+    post(rig, (struct ask){.id = "a", .ids = &id});
+    await_all(rig);
+    open_batch(rig);
+    post_to(rig, "b");
+    post(rig, (struct ask){.id = "b", .ids = &id, .secret = true});
+    close_batch(rig);
+    assert_stored(&rig->answers[1], 1, 2, 2);
+    assert_error(&rig->answers[2], ERR_DUPLICATE_EVENT);
+    rig_free(rig);
+}
+
+static void violations_long_ago_do_not_count(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+
+    for (uint64_t i = 1; i <= 3; i++) {
+        fake_plan(rig->fake, FAKE_STALE);
+        fake_plan(rig->fake, FAKE_STALE);
+        fake_plan(rig->fake, FAKE_COMMIT);
+        post_to(rig, "a");
+        await_all(rig);
+        assert_stored(&rig->answers[i - 1], i, i, i);
+    }
     rig_free(rig);
 }
 
@@ -882,6 +934,41 @@ static void a_stop_ends_whatever_the_store_does(void **state UNUSED)
     }
 }
 
+static void stop_at_once(void *arg)
+{
+    stop_within(arg, 0);
+}
+
+static void await_stopping(struct rig *rig)
+{
+    struct append_result result;
+    struct err err = {0};
+
+    while (err.code != ERR_SHUTTING_DOWN)
+        assert_false(submit(rig, "late", 0, &result, &err));
+}
+
+static void what_waits_at_the_end_of_a_stop_is_refused(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+    struct thread *thread;
+    struct err err;
+
+    open_batch(rig);
+    for (int i = 0; i < 5; i++)
+        post_to(rig, "a");
+    fake_await_begin(rig->fake);
+    thread = thread_start("stopper", stop_at_once, rig, &err);
+    assert_non_null(thread);
+    await_stopping(rig);
+    fake_let_go(rig->fake);
+    thread_join(thread);
+    for (size_t i = 0; i < 5; i++)
+        assert_error(&rig->answers[i], ERR_SHUTTING_DOWN);
+    assert_int_equal(rig->fake->log->count, 0);
+    rig_free(rig);
+}
+
 static void a_stop_does_not_wait_for_an_outcome_for_ever(void **state UNUSED)
 {
     struct rig *rig = rig_new();
@@ -1039,6 +1126,7 @@ int main(void)
         cmocka_unit_test(
             the_same_append_in_a_batch_that_is_rolled_back_is_stored_once),
         cmocka_unit_test(what_others_append_is_seen_before_deciding),
+        cmocka_unit_test(no_conflict_is_told_from_a_head_that_was_not_proven),
         cmocka_unit_test(a_log_that_lost_its_tail_is_gone_on_with),
         cmocka_unit_test(what_was_rolled_back_is_tried_again),
         cmocka_unit_test(
@@ -1050,6 +1138,8 @@ int main(void)
         cmocka_unit_test(a_lookup_that_fails_leaves_no_guess_behind),
         cmocka_unit_test(a_cache_that_was_wrong_is_found_by_the_keys),
         cmocka_unit_test(keys_violated_for_ever_end_with_an_answer),
+        cmocka_unit_test(an_id_that_was_not_looked_up_is_found_by_the_keys),
+        cmocka_unit_test(violations_long_ago_do_not_count),
         cmocka_unit_test(refused_data_fails_alone),
         cmocka_unit_test(a_failure_leaves_no_hole_in_its_chain),
         cmocka_unit_test(refused_data_breaks_its_chain),
@@ -1061,6 +1151,7 @@ int main(void)
         cmocka_unit_test(a_wait_for_the_store_is_no_stall),
         cmocka_unit_test(a_stop_finishes_what_waits),
         cmocka_unit_test(a_stop_ends_whatever_the_store_does),
+        cmocka_unit_test(what_waits_at_the_end_of_a_stop_is_refused),
         cmocka_unit_test(a_stop_does_not_wait_for_an_outcome_for_ever),
         cmocka_unit_test(
             two_instances_and_every_mishap_lose_and_double_nothing),

@@ -196,7 +196,8 @@ static void produce(void *arg)
         prepare(producer, round, &attempt);
         if (append(producer, &attempt, &result, &err))
             note(producer, &attempt, &result);
-        else if (err.code != ERR_VERSION_CONFLICT || attempt.is_own)
+        else if (err.code != ERR_VERSION_CONFLICT || attempt.is_own ||
+                 attempt.request.expect == EXPECT_ANY)
             producer->err = err;
     }
 }
