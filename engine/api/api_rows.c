@@ -1,3 +1,8 @@
+/*
+ * A question's life: the table's declaration comes from the script set, which
+ * outlives the request; parameters become a row_query whose values are in the
+ * request's arena; rows come back into the same arena and are written at once.
+ */
 #include "api/handlers.h"
 #include "api/reply.h"
 #include "api/request.h"

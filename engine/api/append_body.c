@@ -1,3 +1,10 @@
+/*
+ * A body's life: it comes checked and compact; its two members are found, the
+ * events are counted before anything is allocated for them, and each is read
+ * by the table of its fields into its place in an array of the arena.  Texts
+ * stay slices of the body unless they were escaped.  Faults are collected all
+ * the way and only looked at in the end.
+ */
 #include "api/append_body.h"
 
 #include "api/fields.h"

@@ -1,3 +1,11 @@
+/*
+ * Life of a request.  civetweb has parsed its head into a buffer of the
+ * connection, and what is read of it here are slices of that buffer.  Body,
+ * decoded path and everything that handlers make are in the thread's arena; the
+ * answer grows in the thread's reply and is sent from the thread's `out`. After
+ * sending the arena is reset and the buffers are kept, unless an answer was
+ * huge.  Everything is the thread's own but the counters in struct http_server.
+ */
 #include "http/exchange.h"
 
 #include "base/clock.h"

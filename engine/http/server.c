@@ -1,3 +1,9 @@
+/*
+ * A server's life: the address is resolved and tried, then civetweb starts its
+ * threads on it; each worker makes its struct http_thread and calls
+ * exchange_serve for every request, until http_stop ends the threads, which
+ * free what is theirs.  The struct outlives all of them.
+ */
 #include "http/server.h"
 
 #include "base/log.h"

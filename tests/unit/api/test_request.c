@@ -109,6 +109,7 @@ static const struct str hostile[] = {
     STR("%0"),
     STR("%g0"),
     STR("%0g"),
+    STR("%4g"),
     STR("%zz"),
     STR("%u0041"),
     STR("%-1"),

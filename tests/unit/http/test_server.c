@@ -416,8 +416,8 @@ static void a_client_that_sends_2_mib_still_gets_its_413(void **state)
     for (int round = 0; round < 5; round++) {
         snprintf(head, sizeof(head), "%sContent-Length: %zu\r\n\r\n",
                  append_head, size);
-        client_say(&f->client, head);
-        client_send(&f->client, body, size);
+        assert_true(client_say(&f->client, head));
+        assert_true(client_send(&f->client, body, size));
         client_answer(&f->client, &f->answer, true);
         assert_int_equal(f->answer.status, 413);
         again(f);
