@@ -1,3 +1,8 @@
+/*
+ * Life of an environment: LuaJIT's libraries are opened into a table that only
+ * we see; what is on the lists is copied out of it, our own functions beside
+ * it; each library is closed behind a proxy; then LuaJIT's table is dropped.
+ */
 #include "vm/sandbox.h"
 
 #include "vm/vm_decimal.h"

@@ -1,3 +1,13 @@
+/*
+ * Life of a folded state: `initial` makes a Lua table, which is kept in the
+ * registry under the number that the engine holds; `apply` changes it in place;
+ * vm_state_drop lets the collector have it.
+ *
+ * Life of a command: the declaration is looked up before Lua is entered; inside,
+ * input is checked and pushed, `run` is called, and what it emits gathers in the
+ * struct vm_run on the C stack of vm_command_run, whose events are in the
+ * caller's arena.
+ */
 #include "vm/vm_aggregate.h"
 
 #include "vm/vm_event.h"

@@ -1,3 +1,8 @@
+/*
+ * One function a kind and direction.  To C: the value is looked at, never
+ * converted in place (lua_next walks the table it is in), and texts are copied
+ * into the arena.  To Lua: canonical texts are made in vm->text.
+ */
 #include "vm/vm_value.h"
 
 #include "base/clock.h"
@@ -53,11 +58,61 @@ static bool to_integer(lua_State *L, struct vm *vm, int index, int64_t min,
     return value >= min && value <= max;
 }
 
+static size_t count_digits(struct str text, size_t from)
+{
+    size_t count = 0;
+
+    while (from + count < text.len && text.ptr[from + count] >= '0' &&
+           text.ptr[from + count] <= '9')
+        count++;
+    return count;
+}
+
+/* True for a text that is canonical already ("-12.50"), as nearly all are: no
+ * integer needs to be made of it.  Minus zero is left to the long way. */
+static bool is_plain_number(struct str text)
+{
+    size_t start = str_starts(text, STR("-"));
+    size_t whole = count_digits(text, start);
+    size_t fraction, end = start + whole;
+
+    if (whole == 0 || (whole > 1 && text.ptr[start] == '0') ||
+        text.len > DECIMAL_MAX_DIGITS || (start > 0 && text.ptr[start] == '0'))
+        return false;
+    if (end == text.len)
+        return true;
+    fraction = count_digits(text, end + 1);
+    return text.ptr[end] == '.' && fraction > 0 &&
+           end + 1 + fraction == text.len;
+}
+
+static bool to_plain_numeric(lua_State *L, int index, struct arena *arena,
+                             struct value *out)
+{
+    int type = lua_type(L, index);
+    char digits[32];
+    struct str text;
+
+    if (type == LUA_TSTRING)
+        text = vm_str(L, index);
+    else if (type == LUA_TNUMBER && isfinite(lua_tonumber(L, index)))
+        text =
+            str_n(digits, decimal_double_text(lua_tonumber(L, index), digits));
+    else
+        return false;
+    if (!is_plain_number(text))
+        return false;
+    out->text = arena_str(arena, text);
+    return true;
+}
+
 static bool to_numeric(lua_State *L, struct vm *vm, int index,
                        struct arena *arena, struct value *out)
 {
     struct err ignored = {0};
 
+    if (to_plain_numeric(L, index, arena, out))
+        return true;
     if (!vm_to_decimal(L, vm, index, &vm->sum, &ignored))
         return false;
     buf_clear(&vm->text);
