@@ -81,6 +81,8 @@ static bool append_one(struct door *door, const struct cli_args *args,
         print_line(buf_as_str(&answer));
     else if (ok)
         print_appended(args, json_value(buf_as_str(&answer)));
+    else
+        door_drop_place(err);
     buf_done(&target);
     buf_done(&body);
     buf_done(&answer);

@@ -135,7 +135,7 @@ static void check_settings(struct checking *checking,
 
     for (size_t i = 0; !ok && i < faults.len; i++)
         checking->faults += faults.ptr[i] == '\n';
-    fwrite(faults.ptr, 1, faults.len, stdout);
+    fputs(buf_as_str(&faults).ptr, stdout);
     buf_done(&faults);
 }
 
@@ -163,7 +163,8 @@ const struct cli_command cli_check = {
     .usage = "[PATH…]",
     .summary = "Checks the configuration and scripts, reports every fault",
     .help = "Each fault is a line, \"file:line: message\".  Without a PATH "
-            "every script is\nchecked.\n",
+            "every script is\nchecked.  A PATH outside of the configured "
+            "folders holds projections when it says\nso, else aggregates.\n",
     .max_words = CLI_ANY_WORDS,
     .run = check,
 };

@@ -199,6 +199,15 @@ bool door_problem(int status, struct str answer, struct err *err)
     return false;
 }
 
+void door_drop_place(struct err *err)
+{
+    static const char place[] = "events[0].";
+    struct err copy = *err;
+
+    if (strncmp(copy.text, place, sizeof(place) - 1) == 0)
+        err_set(err, copy.code, "%s", copy.text + sizeof(place) - 1);
+}
+
 /* ---- targets ---- */
 
 void door_encode(struct buf *target, const char *text)

@@ -41,3 +41,6 @@ void door_param(struct buf *target, const char *name, const char *value);
 void door_url_of(const char *address, struct buf *out);
 /* Turns a problem document into an error (also what is none, by its status). */
 bool door_problem(int status, struct str answer, struct err *err);
+/* Takes "events[0]." from the front of the text: whoever appends one event did
+ * not ask for a place in a list. */
+void door_drop_place(struct err *err);

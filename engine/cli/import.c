@@ -62,17 +62,6 @@ static struct part whole(struct flight *flight)
     return (struct part){flight, 0, flight->run.count};
 }
 
-/* The faults of a single line are about its event, whose place in a request
- * nobody asked for. */
-static void drop_place(struct err *err)
-{
-    static const char place[] = "events[0].";
-    struct err copy = *err;
-
-    if (strncmp(copy.text, place, sizeof(place) - 1) == 0)
-        err_set(err, copy.code, "%s", copy.text + sizeof(place) - 1);
-}
-
 static bool fail_at(struct import *import, const struct flight *flight,
                     size_t index, struct err *err)
 {
@@ -224,7 +213,7 @@ static bool send_singly(struct import *import, struct flight *flight,
         struct append_result result;
 
         if (!send_part(import, one, false, &result, err)) {
-            drop_place(err);
+            door_drop_place(err);
             return fail_at(import, flight, i, err);
         }
         count_stored(import, 1, &result);
@@ -243,7 +232,7 @@ static bool send_run(struct import *import, struct flight *flight,
         return true;
     }
     if (flight->run.count == 1) {
-        drop_place(err);
+        door_drop_place(err);
         return fail_at(import, flight, 0, err);
     }
     if (err->code == ERR_DUPLICATE_EVENT)
@@ -370,7 +359,7 @@ static size_t count_right(struct import *import, struct flight *flight,
             wrong = middle;
     }
     if (!read_part(import, (struct part){flight, wrong - 1, 1}, err))
-        drop_place(err);
+        door_drop_place(err);
     else
         err_set(err, ERR_DUPLICATE_EVENT,
                 "its event_id is that of an earlier line");

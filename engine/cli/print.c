@@ -51,13 +51,19 @@ static size_t width_of(struct str text)
     return width;
 }
 
+/* A sign, digits and one point; a date or an id of digits is no number. */
 static bool is_number(struct str text)
 {
+    size_t points = 0;
+
     for (size_t i = 0; i < text.len; i++) {
-        if (memchr("0123456789.-+", text.ptr[i], 13) == NULL)
+        char c = text.ptr[i];
+
+        points += c == '.';
+        if (!(c >= '0' && c <= '9') && c != '.' && !(c == '-' && i == 0))
             return false;
     }
-    return true;
+    return points <= 1;
 }
 
 /* Rows live in an arena, so a table that grows leaves its old array there. */

@@ -51,6 +51,21 @@ static void columns_are_as_wide_as_their_widest_cell(void **state UNUSED)
     arena_done(&arena);
 }
 
+static void dates_and_ids_are_no_numbers(void **state UNUSED)
+{
+    struct arena arena = {0};
+    struct print_table table = {.arena = &arena, .columns = 3};
+    static const char *const cells[] = {"a day or so", "an id", "lag",
+                                        "2026-11-23",  "1-2",   "-1.5"};
+
+    for (size_t i = 0; i < COUNT(cells); i++)
+        print_cell(&table, str_of(cells[i]));
+    assert_string_equal(printed(print_it, &table),
+                        "a day or so  an id   lag\n"
+                        "2026-11-23   1-2    -1.5\n");
+    arena_done(&arena);
+}
+
 static void a_table_grows_with_its_rows(void **state UNUSED)
 {
     struct arena arena = {0};
@@ -107,6 +122,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(columns_are_as_wide_as_their_widest_cell),
+        cmocka_unit_test(dates_and_ids_are_no_numbers),
         cmocka_unit_test(a_table_grows_with_its_rows),
         cmocka_unit_test(values_are_shown_as_people_read_them),
         cmocka_unit_test(no_stored_text_can_drive_a_terminal),
