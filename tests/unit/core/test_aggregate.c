@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "core/aggregate.h"
+#include "store/store_ops.h"
 #include "unit/core/folder.h"
 
 #include <setjmp.h>
@@ -771,6 +772,63 @@ the_aggregate_itself_goes_on_after_its_world_broke(void **state UNUSED)
     rig_free(rig);
 }
 
+/* A store that breaks the Lua world of the aggregate while its stream is read:
+ * a neighbour of the same slot runs into its deadline just then. */
+static struct {
+    struct store_ops ops;
+    const struct store_ops *real;
+    struct at neighbour;
+    int reads_until; /* the break */
+} saboteur;
+
+static bool read_and_break(struct store *store, struct str type, struct str id,
+                           uint64_t from_version, uint32_t limit,
+                           enum read_direction direction,
+                           struct event_page **out, struct err *err)
+{
+    if (--saboteur.reads_until == 0)
+        refused(saboteur.neighbour, "spin", "{}", ERR_SCRIPT_TIMEOUT);
+    return saboteur.real->read_stream(store, type, id, from_version, limit,
+                                      direction, out, err);
+}
+
+/* Two ids share a slot when their hashes agree in the last four bits. */
+static struct at neighbour_of(struct at at)
+{
+    uint64_t hash = str_hash(id_of(at, &at.rig->arena));
+    struct at other = at;
+
+    for (int i = 0;; i++) {
+        other.name = arena_printf(&at.rig->arena, "neighbour-%d", i);
+        if (str_hash(id_of(other, &at.rig->arena)) % 16 == hash % 16)
+            return other;
+    }
+}
+
+static void
+a_world_that_breaks_during_a_fold_costs_only_time(void **state UNUSED)
+{
+    struct rig *rig = rig_new();
+    struct at c = counter(rig, "c");
+
+    for (int i = 0; i < 3; i++)
+        run(c, "add_many", "{\"count\":1000}");
+    saboteur.real = rig->store->ops;
+    saboteur.ops = *rig->store->ops;
+    saboteur.ops.read_stream = read_and_break;
+    saboteur.neighbour = on_engine(neighbour_of(c), 1);
+    rig->store->ops = &saboteur.ops;
+    for (int read = 1; read <= 4; read++) {
+        saboteur.reads_until = read;
+        assert_state_at(on_engine(c, 1), 2500, "{\"n\":2500}");
+        saboteur.reads_until = read;
+        assert_state(on_engine(c, 1), "{\"n\":3000}");
+    }
+    rig->store->ops = saboteur.real;
+    assert_int_equal(run(on_engine(c, 1), "add", "{}").version, 3001);
+    rig_free(rig);
+}
+
 static void an_event_that_cannot_be_applied_names_its_place(void **state UNUSED)
 {
     struct rig *rig = rig_new();
@@ -816,6 +874,7 @@ int main(void)
         cmocka_unit_test(
             a_command_that_runs_for_ever_is_stopped_and_harms_no_other),
         cmocka_unit_test(the_aggregate_itself_goes_on_after_its_world_broke),
+        cmocka_unit_test(a_world_that_breaks_during_a_fold_costs_only_time),
         cmocka_unit_test(an_event_that_cannot_be_applied_names_its_place),
     };
     int failed;
