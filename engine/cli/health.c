@@ -32,14 +32,40 @@ static bool find_url(const struct cli_args *args, struct buf *url,
     return ok;
 }
 
-/* The documents' own words: `status`; or `ready` and `alive` with a reason. */
-static void print_health(struct json health)
+static void print_subscription(struct json subscription)
 {
-    struct json subscriptions = json_get(health, STR("subscriptions"));
-    struct json_in in = json_open(health);
+    struct buf line = {0};
+
+    buf_text(&line, "  ");
+    print_value(json_get(subscription, STR("name")), &line);
+    buf_text(&line, ": ");
+    print_value(json_get(subscription, STR("status")), &line);
+    buf_text(&line, ", ");
+    print_value(json_get(subscription, STR("state")), &line);
+    print_line(buf_as_str(&line));
+    buf_done(&line);
+}
+
+static void print_subscriptions(struct json list)
+{
+    struct json_in in;
+    struct json item;
+    struct str key;
+
+    if (list.kind != JSON_ARRAY)
+        return;
+    in = json_open(list);
+    while (json_next(&in, &key, &item))
+        print_subscription(item);
+}
+
+/* The documents' own words, plain values only. */
+static void print_plain_members(struct json health)
+{
     struct arena arena = {0};
     struct print_table table = {
         .arena = &arena, .columns = 2, .headless = true};
+    struct json_in in = json_open(health);
     struct json value;
     struct str key;
 
@@ -51,20 +77,6 @@ static void print_health(struct json health)
     }
     if (table.cell_count > 0)
         print_table(&table);
-    if (subscriptions.kind == JSON_ARRAY) {
-        in = json_open(subscriptions);
-        while (json_next(&in, &key, &value)) {
-            struct buf line = {0};
-            buf_text(&line, "  ");
-            print_value(json_get(value, STR("name")), &line);
-            buf_text(&line, ": ");
-            print_value(json_get(value, STR("status")), &line);
-            buf_text(&line, ", ");
-            print_value(json_get(value, STR("state")), &line);
-            print_line(buf_as_str(&line));
-            buf_done(&line);
-        }
-    }
     arena_done(&arena);
 }
 
@@ -73,10 +85,12 @@ static void print_answer(const struct cli_args *args, struct str answer)
     struct err ignored = {0};
     bool is_json = json_check(answer, NULL, &ignored);
 
-    if (args_has(args, "json") || !is_json)
+    if (args_has(args, "json") || !is_json) {
         print_line(answer);
-    else
-        print_health(json_value(answer));
+        return;
+    }
+    print_plain_members(json_value(answer));
+    print_subscriptions(json_get(json_value(answer), STR("subscriptions")));
 }
 
 static bool ask(const struct cli_args *args, const char *url, int *status_out,
