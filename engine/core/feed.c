@@ -23,7 +23,7 @@
 #include "run/thread.h"
 
 /* Kept pages may take this much; one read is at most PAGE_MAX_BYTES. */
-#define KEEP_BYTES ((size_t)32 << 20)
+#define KEEP_BYTES ((size_t)16 << 20)
 
 struct block {
     struct list in_use; /* in feed.blocks */
