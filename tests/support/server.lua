@@ -40,10 +40,12 @@ function server.read_file(path)
   return text
 end
 
+-- Whole or not at all, whoever reads it meanwhile.
 function server.write_file(path, text)
-  local file = assert(io.open(path, "wb"))
+  local file = assert(io.open(path .. ".new", "wb"))
   file:write(text)
   file:close()
+  assert(os.rename(path .. ".new", path))
 end
 
 function server.temporary_folder()
