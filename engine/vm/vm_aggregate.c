@@ -3,10 +3,10 @@
  * registry under the number that the engine holds; `apply` changes it in place;
  * vm_state_drop lets the collector have it.
  *
- * Life of a command: the declaration is looked up before Lua is entered; inside,
- * input is checked and pushed, `run` is called, and what it emits gathers in the
- * struct vm_run on the C stack of vm_command_run, whose events are in the
- * caller's arena.
+ * Life of a command: the declaration is looked up before Lua is entered;
+ * inside, input is checked and pushed, `run` is called, and what it emits
+ * gathers in the struct vm_run on the C stack of vm_command_run, whose events
+ * are in the caller's arena.
  */
 #include "vm/vm_aggregate.h"
 

@@ -10,10 +10,12 @@
 /* Makes the metatable. */
 void vm_decimal_open(lua_State *L, struct vm *vm);
 
+/* True for values that decimal() made. */
 bool vm_is_decimal(lua_State *L, struct vm *vm, int index);
 /* A view of a decimal; it must not be freed or written to, and lives as long
  * as the value does. */
 struct decimal vm_decimal_view(lua_State *L, int index);
+/* The nearest double. */
 double vm_decimal_number(lua_State *L, int index);
 /* Appends the plain text of a decimal. */
 void vm_decimal_text(lua_State *L, int index, struct buf *out);

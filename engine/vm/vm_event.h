@@ -10,6 +10,7 @@
  */
 #include "vm/vm_state.h"
 
+/* Makes the metatable. */
 void vm_event_open(lua_State *L, struct vm *vm);
 
 /* Pushes the table for an event, which is the current one from here on. */

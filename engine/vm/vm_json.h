@@ -18,6 +18,7 @@
 #include "vm/vm_state.h"
 
 extern const luaL_Reg vm_json_functions[];
+/* Makes the mark of arrays. */
 void vm_json_open(lua_State *L, struct vm *vm);
 /* Adds `null` to the library on top of the stack. */
 void vm_json_add_null(lua_State *L);
@@ -27,6 +28,7 @@ void vm_push_json(lua_State *L, struct vm *vm, struct str checked);
 /* The value at `index` as JSON, in vm->text: until that is used again. */
 struct str vm_json_text(lua_State *L, struct vm *vm, int index);
 
+/* True for json.null, which no script can make another of. */
 bool vm_is_null(lua_State *L, int index);
 /* True for a table with the mark of arrays. */
 bool vm_is_array(lua_State *L, struct vm *vm, int index);

@@ -30,6 +30,7 @@ struct match {
     struct capture captures[PATTERN_MAX_CAPTURES];
 };
 
+/* Both texts must stay where they are. */
 void match_init(struct match *m, lua_State *L, struct str subject,
                 struct str pattern);
 /* The end of the match that begins at `s`, or NULL. */

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 
 #define MEMORY_BYTES   ((size_t)16 * 1024 * 1024)
-#define TIMEOUT_MS     5000
+#define TIMEOUT_MS     2000
 #define FILE_MAX_BYTES ((size_t)1024 * 1024)
 #define SECRET_MAX     ((size_t)64 * 1024)
 #define MAX_DEPTH      8

@@ -184,7 +184,10 @@ void vm_call_open(lua_State *L, struct vm *vm);
 
 /* ---- small helpers over the stack ---- */
 
-struct str vm_str(lua_State *L, int index); /* of a string */
+/* The string at `index`, valid while it is referred to; a number there becomes
+ * one. */
+struct str vm_str(lua_State *L, int index);
+/* Pushes a copy; not for STR_NONE. */
 void vm_push_str(lua_State *L, struct str s);
 /* Pushes the raw field of a table: no metamethod of a script runs. */
 int vm_push_field(lua_State *L, int table, struct str name);

@@ -19,4 +19,5 @@ bool vm_to_value(lua_State *L, struct vm *vm, int index,
                  const struct column_def *column, struct arena *arena,
                  struct value *out, struct err *err) MUST_USE;
 
+/* Pushes what scripts read: see above. */
 void vm_push_value(lua_State *L, struct vm *vm, const struct value *value);
