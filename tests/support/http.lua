@@ -122,6 +122,30 @@ local function compose(self, method, path, body, headers)
   return table.concat(lines, "\r\n") .. "\r\n\r\n" .. (body or "")
 end
 
+local function exchange(self, method, text)
+  if not self.socket then
+    connect(self)
+  end
+  if not self.socket:send(text) then
+    self:close()
+    error({ connection = "closed", sent = true })
+  end
+  return read_answer(self, method)
+end
+
+-- A server may close a connection that was idle, just as a request is sent:
+-- what only reads is then asked again.
+local function exchange_again(self, method, text)
+  local kept = self.socket ~= nil
+  local ok, answer = pcall(exchange, self, method, text)
+  if not ok and kept and method == "GET" and type(answer) == "table" then
+    return exchange(self, method, text)
+  elseif not ok then
+    error(answer, 0)
+  end
+  return answer
+end
+
 -- {status, headers, body, json}; `json` when the answer is JSON.  `body` is
 -- text as it is to be sent, or a table.  A connection that fails raises
 -- {connection = why, sent = whether the server may have seen the request}.
@@ -129,15 +153,7 @@ function http:request(method, path, body, headers)
   if type(body) == "table" then
     body = cjson.encode(body)
   end
-  if not self.socket then
-    connect(self)
-  end
-  local sent = self.socket:send(compose(self, method, path, body, headers))
-  if not sent then
-    self:close()
-    error({ connection = "closed", sent = true })
-  end
-  local answer = read_answer(self, method)
+  local answer = exchange_again(self, method, compose(self, method, path, body, headers))
   local media = answer.headers["content-type"] or ""
   if media:find("json", 1, true) and answer.body ~= "" then
     answer.json = cjson.decode(answer.body)
