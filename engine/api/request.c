@@ -13,22 +13,11 @@
 
 /* ---- percent-decoding ---- */
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* The byte behind a "%", or -1. */
 static int decode_escape(const char *at, const char *end)
 {
-    int high = end - at >= 3 ? hex_digit(at[1]) : -1;
-    int low = end - at >= 3 ? hex_digit(at[2]) : -1;
+    int high = end - at >= 3 ? str_hex_digit(at[1]) : -1;
+    int low = end - at >= 3 ? str_hex_digit(at[2]) : -1;
 
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
@@ -329,7 +318,7 @@ bool request_is_traceparent(struct str text)
     return text.len == 55 && memcmp(text.ptr, "00-", 3) == 0 &&
            is_trace_part(str_n(text.ptr + 3, 32)) && text.ptr[35] == '-' &&
            is_trace_part(str_n(text.ptr + 36, 16)) && text.ptr[52] == '-' &&
-           hex_digit(text.ptr[53]) >= 0 && hex_digit(text.ptr[54]) >= 0;
+           str_hex_digit(text.ptr[53]) >= 0 && str_hex_digit(text.ptr[54]) >= 0;
 }
 
 bool request_if_match(const struct api_request *request, bool *given_out,

@@ -30,13 +30,13 @@ void decimal_copy(struct decimal *out, const struct decimal *from);
 
 /* "-12.50", "3", ".5" is refused, "1e3" and "1.5E-2" are taken (JSON numbers).
  * ERR_INVALID_INPUT when it is not a number or has too many digits. */
-bool decimal_parse(struct decimal *out, struct str text, struct err *err)
-    MUST_USE;
+bool decimal_parse(struct decimal *out, struct str text,
+                   struct err *err) MUST_USE;
 void decimal_from_i64(struct decimal *out, int64_t value);
 /* The shortest spelling that reads back as the same double; not for NaN or
  * infinity (ERR_INVALID_INPUT). */
-bool decimal_from_double(struct decimal *out, double value, struct err *err)
-    MUST_USE;
+bool decimal_from_double(struct decimal *out, double value,
+                         struct err *err) MUST_USE;
 
 /* Appends the plain text. */
 void decimal_format(const struct decimal *d, struct buf *out);

@@ -25,7 +25,7 @@ struct event {
     uint64_t aggregate_version;
     struct str data;
     struct str metadata;
-    struct str tenant_id;      /* STR_NONE when absent, as the next three */
+    struct str tenant_id; /* STR_NONE when absent, as the next three */
     struct str actor_id;
     struct str correlation_id;
     struct str causation_id;
@@ -58,8 +58,8 @@ void event_write(struct json_out *out, const char *key,
 
 /* Names of aggregate types and event types: a letter, then letters, digits,
  * `_`, `.`, `-`, at most EVENT_ID_MAX_BYTES.  ERR_INVALID_ID names `what`. */
-bool event_check_name(struct str name, const char *what, struct err *err)
-    MUST_USE;
+bool event_check_name(struct str name, const char *what,
+                      struct err *err) MUST_USE;
 /* Aggregate ids: 1-255 bytes of UTF-8 without control characters.  A UUID is
  * written to `normal` in lower case, anything else as it is; `normal` has
  * room for EVENT_ID_MAX_BYTES. */

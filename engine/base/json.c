@@ -35,17 +35,6 @@ static size_t utf8_write(uint32_t point, char out[4])
     return length;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 int32_t json_hex_unit(const char *at, const char *end)
 {
     int32_t unit = 0;
@@ -53,7 +42,7 @@ int32_t json_hex_unit(const char *at, const char *end)
     if (end - at < 6 || at[0] != '\\' || at[1] != 'u')
         return -1;
     for (int i = 2; i < 6; i++) {
-        int digit = hex_digit(at[i]);
+        int digit = str_hex_digit(at[i]);
 
         if (digit < 0)
             return -1;

@@ -105,6 +105,17 @@ size_t str_utf8_len(struct str s)
     return len;
 }
 
+int str_hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
 uint64_t str_hash(struct str s)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);

@@ -64,5 +64,8 @@ bool str_is_utf8(struct str s) MUST_USE;
  * or 0. */
 size_t str_utf8_len(struct str s) MUST_USE;
 
+/* Value of a hexadecimal digit in either case, or -1. */
+int str_hex_digit(char c);
+
 /* FNV-1a, 64 bits: for hash tables in memory, never stored. */
 uint64_t str_hash(struct str s);

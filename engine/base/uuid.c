@@ -70,18 +70,6 @@ struct uuid uuid_derive(struct uuid space, struct str name)
     return id;
 }
 
-/* Value of a hexadecimal digit, or -1. */
-static int nibble(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* Whether a dash stands before the byte with this number. */
 static bool dash_before(size_t byte)
 {
@@ -101,8 +89,8 @@ bool uuid_parse(struct str text, struct uuid *out)
 
         if (dash_before(i) && *at++ != '-')
             return false;
-        high = nibble(at[0]);
-        low = nibble(at[1]);
+        high = str_hex_digit(at[0]);
+        low = str_hex_digit(at[1]);
         if (high < 0 || low < 0)
             return false;
         id.bytes[i] = (uint8_t)(high << 4 | low);

@@ -91,17 +91,16 @@ bool value_parse_word(struct str word, enum value_kind *kind_out,
  * digits and `_`, at most 48 bytes, no `__` (generations use it).  Refused:
  * names that begin with `perigee_`, `sqlite_` or `pg_`, and ctid, oid, rowid,
  * tableoid, xmin, xmax, cmin, cmax. */
-bool value_check_name(struct str name, const char *what, struct err *err)
-    MUST_USE;
+bool value_check_name(struct str name, const char *what,
+                      struct err *err) MUST_USE;
 /* Place of a column, or -1. */
 int table_column(const struct table_def *table, struct str name);
 
 /* Reads a value of `kind` from plain text (a URL, a CLI filter, a SQLite
  * column): numbers, RFC 3339, true/false, UUIDs.  ERR_INVALID_INPUT says what
  * is expected. */
-bool value_from_text(enum value_kind kind, struct str text,
-                     struct arena *arena, struct value *out, struct err *err)
-    MUST_USE;
+bool value_from_text(enum value_kind kind, struct str text, struct arena *arena,
+                     struct value *out, struct err *err) MUST_USE;
 /* The canonical text of a value (not of VALUE_NULL): what value_from_text
  * takes, what the API shows, what SQLite stores for textual kinds. */
 void value_to_text(const struct value *value, struct buf *out);
