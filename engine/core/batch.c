@@ -222,7 +222,13 @@ static bool run_event(struct batch *batch, const struct event *event,
     return false;
 }
 
-/* Runs until the end, a failure, or the batch is full; false for a failure. */
+static bool is_cut(const struct batch *batch)
+{
+    return __atomic_load_n(batch->options.cut, __ATOMIC_ACQUIRE) != 0;
+}
+
+/* Runs until the end, a failure, or the batch is full or cut; false for a
+ * failure. */
 static bool run_wanted(struct batch *batch, struct heartbeat *beat,
                        struct err *err)
 {
@@ -234,6 +240,10 @@ static bool run_wanted(struct batch *batch, struct heartbeat *beat,
         heartbeat_moved(beat);
         if (!run_event(batch, batch->wanted[batch->applied], err))
             return false;
+        if (is_cut(batch)) {
+            changes_event_undo(batch->changes);
+            break;
+        }
         batch->applied++;
     }
     return true;

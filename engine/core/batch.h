@@ -44,6 +44,9 @@ struct batch_options {
     uint32_t batch_size;
     uint32_t timeout_ms; /* of one event's handler */
     uint32_t lease_ms;   /* that a commit renews */
+    /* Atomic: once it is not 0 a batch ends behind the last event that was
+     * done, and the one that is running does not count. */
+    const int *cut;
 };
 
 struct batch *batch_new(const struct batch_options *options);

@@ -97,10 +97,12 @@ static void finish_batches(struct shutdown *shutdown)
     while (!look_at_batches(shutdown, MIN(clock_us() + LOOK_US, deadline_us)) &&
            clock_us() < deadline_us)
         continue;
+    if (!look_at_batches(shutdown, 0))
+        subscriptions_cut(shutdown->engine->subs);
 }
 
-/* A batch that did not end in its time cannot be broken off, so closing waits
- * for it; it is counted as what it becomes.  The watch bounds this. */
+/* A handler cannot be broken off, so closing waits for the one that is running
+ * or the commit that is on its way.  The watch bounds this. */
 static void close_everything(struct shutdown *shutdown)
 {
     while (!look_at_batches(shutdown, clock_us() + LOOK_US))

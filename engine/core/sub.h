@@ -95,6 +95,7 @@ struct subscriptions {
     struct signal work;   /* for workers: a turn is due, or the end is */
     struct signal closed; /* a subscription had its last turn */
     struct list queue;
+    int cut; /* atomic: the workers read it between two events */
     bool draining;
     bool stopping;
     uint64_t in_flight_at_drain;

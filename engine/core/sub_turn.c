@@ -106,6 +106,7 @@ static struct batch *make_batch(const struct sub *sub)
         .batch_size = sub->batch_size,
         .timeout_ms = sub->timeout_ms,
         .lease_ms = options->lease_ms,
+        .cut = &sub->set->cut,
     };
 
     return batch_new(&batch);

@@ -334,6 +334,11 @@ void subscriptions_drain(struct subscriptions *subs)
     lock_give(&subs->lock);
 }
 
+void subscriptions_cut(struct subscriptions *subs)
+{
+    __atomic_store_n(&subs->cut, 1, __ATOMIC_RELEASE);
+}
+
 static size_t count_closed(const struct subscriptions *subs)
     REQUIRES(subs->lock)
 {

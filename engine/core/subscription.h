@@ -67,6 +67,9 @@ struct stop_result {
 };
 /* No new batch is begun from here on. */
 void subscriptions_drain(struct subscriptions *subs);
+/* The time for draining is over: each batch commits what it has done so far;
+ * an event whose handler is running now is left to the next start. */
+void subscriptions_cut(struct subscriptions *subs);
 /* Waits for the batches in flight until `deadline_us`; then tells how it
  * went.  May be called again with a later deadline. */
 bool subscriptions_drained(struct subscriptions *subs, uint64_t deadline_us,
