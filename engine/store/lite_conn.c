@@ -275,6 +275,20 @@ static void checkpoint_waiting(struct lite_conn *conn)
     sqlite3_busy_timeout(conn->db, conn->busy_ms);
 }
 
+/* Only a reader that is none of ours can stand in the way for so long: ours
+ * are ended by their time. */
+static void warn_of_length(struct lite_conn *conn)
+{
+    uint64_t held;
+
+    if (conn->wal_pages >= 2 * WAL_LONG &&
+        log_may(&conn->wal_warned, 60000, &held))
+        log_warning("store",
+                    "the write-ahead log cannot be shortened, a reader keeps "
+                    "a snapshot open; it is tried again",
+                    LOG_U64("pages", conn->wal_pages), LOG_U64("held", held));
+}
+
 void lite_conn_tend(struct lite_conn *conn)
 {
     if (conn->wal_pages < conn->wal_tended)
@@ -285,6 +299,7 @@ void lite_conn_tend(struct lite_conn *conn)
         checkpoint(conn, SQLITE_CHECKPOINT_PASSIVE);
     else
         checkpoint_waiting(conn);
+    warn_of_length(conn);
     conn->wal_tended = conn->wal_pages;
 }
 

@@ -14,6 +14,7 @@
  */
 #include "base/err.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "base/uuid.h"
 
 #include <sqlite3.h>
@@ -46,6 +47,7 @@ struct lite_conn {
      * checkpoint was last tried; see lite_conn_tend. */
     uint32_t wal_pages;
     uint32_t wal_tended;
+    struct log_throttle wal_warned;
 };
 
 /* Opens the file; LITE_WRITES creates it and turns it to WAL. */
@@ -70,10 +72,13 @@ bool lite_fail(struct lite_conn *conn, struct err *err);
 
 /* ---- transactions ---- */
 
+/* A snapshot for several reads; ended by lite_rollback. */
 bool lite_begin_read(struct lite_conn *conn, struct err *err) MUST_USE;
+/* The write lock at once; waits for another process's transaction. */
 bool lite_begin_write(struct lite_conn *conn, struct err *err) MUST_USE;
 /* A commit that failed is rolled back: after false nothing has happened. */
 bool lite_commit(struct lite_conn *conn, struct err *err) MUST_USE;
+/* Outside of a transaction it does nothing. */
 void lite_rollback(struct lite_conn *conn);
 
 /* ---- statements ---- */
@@ -87,6 +92,7 @@ bool lite_exec(struct lite_conn *conn, const char *sql,
                struct err *err) MUST_USE;
 
 enum lite_row { LITE_FAILED = -1, LITE_END, LITE_ROW };
+/* The next row, the end, or a failure. */
 enum lite_row lite_step(struct lite_conn *conn, sqlite3_stmt *stmt,
                         struct err *err) MUST_USE;
 /* Steps a statement that gives no rows and ends it; bindings stay. */

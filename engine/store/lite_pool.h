@@ -24,6 +24,7 @@ struct lite_pool {
     uint32_t open;       /* connections, and rights to open one */
 };
 
+/* An empty pool of at most `max` connections; nothing is opened yet. */
 void lite_pool_init(struct lite_pool *pool, const struct lite_options *options,
                     enum lite_use use, uint32_t max);
 /* Everything was given back. */
@@ -37,4 +38,5 @@ struct lite_conn *lite_pool_acquire(struct lite_pool *pool, uint32_t wait_ms,
  * its place when it is wanted. */
 void lite_pool_release(struct lite_pool *pool, struct lite_conn *conn);
 
+/* Connections open now. */
 uint32_t lite_pool_open(struct lite_pool *pool);

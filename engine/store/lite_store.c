@@ -6,6 +6,12 @@
 #include <errno.h>
 #include <sys/stat.h>
 
+/*
+ * Life of a SQLite store: opened with its folder, its file and the connection
+ * that writes; every operation borrows a connection, here, and gives it back;
+ * a claim is held from `serve` to the end; closed when all was given back.
+ */
+
 /* ---- loans ---- */
 
 struct lite_conn *lite_read_begin(struct store *store, struct err *err)

@@ -69,11 +69,15 @@ bool lite_select_head(struct lite_conn *conn, struct log_place *out,
                       struct err *err) MUST_USE;
 
 /* ---- lite_migrate ---- */
+/* See store_migrate. */
 bool lite_migrate(struct store *store, uint32_t *steps_out,
                   struct err *err) MUST_USE;
+/* See store_check_schema. */
 bool lite_check_schema(struct store *store, struct err *err) MUST_USE;
+/* See store_log_id. */
 bool lite_log_id(struct store *store, struct uuid *out,
                  struct err *err) MUST_USE;
+/* The log id, on a connection that is at hand. */
 bool lite_select_log_id(struct lite_conn *conn, struct uuid *out,
                         struct err *err) MUST_USE;
 /* Whether the file has that table or view. */
@@ -81,18 +85,24 @@ bool lite_has_object(struct lite_conn *conn, const char *name, bool *out,
                      struct err *err) MUST_USE;
 
 /* ---- lite_append ---- */
+/* See store_writer_open. */
 struct store_writer *lite_writer_open(struct store *store,
                                       struct err *err) MUST_USE;
+/* See store_writer_close. */
 void lite_writer_close(struct store_writer *writer);
-bool lite_append_begin(struct store_writer *writer, struct log_place known,
+/* See store_append_begin. */
+bool lite_append_begin(struct store_writer *base, struct log_place known,
                        struct arena *arena, struct append_delta *out,
                        struct err *err) MUST_USE;
-bool lite_append_lookup(struct store_writer *writer,
-                        struct append_lookup *lookup, struct err *err) MUST_USE;
-enum append_end lite_append_commit(struct store_writer *writer,
+/* See store_append_lookup. */
+bool lite_append_lookup(struct store_writer *base, struct append_lookup *lookup,
+                        struct err *err) MUST_USE;
+/* See store_append_commit. */
+enum append_end lite_append_commit(struct store_writer *base,
                                    const struct append_batch *batch,
                                    struct err *err) MUST_USE;
-void lite_append_abort(struct store_writer *writer);
+/* See store_append_abort. */
+void lite_append_abort(struct store_writer *base);
 
 /* ---- lite_log ---- */
 
@@ -105,56 +115,72 @@ void lite_append_abort(struct store_writer *writer);
 /* Slices live until the statement is stepped or ended. */
 void lite_read_event(sqlite3_stmt *stmt, struct event *out);
 
+/* See store_head. */
 bool lite_head(struct store *store, uint64_t *out, struct err *err) MUST_USE;
+/* See store_read_after. */
 bool lite_read_after(struct store *store, uint64_t after, uint32_t limit,
                      const struct event_filter *filter, struct event_page **out,
                      struct err *err) MUST_USE;
+/* See store_read_stream. */
 bool lite_read_stream(struct store *store, struct str aggregate_type,
                       struct str aggregate_id, uint64_t from_version,
                       uint32_t limit, enum read_direction direction,
                       struct event_page **out, struct err *err) MUST_USE;
+/* See store_list_streams. */
 bool lite_list_streams(struct store *store, struct str aggregate_type,
                        uint64_t after, uint32_t limit, struct arena *arena,
                        struct stream_row **rows_out, size_t *count_out,
                        struct err *err) MUST_USE;
 
 /* ---- lite_lease ---- */
+/* See store_lease_take. */
 enum lease_end lite_lease_take(struct store *store, const struct slice *slice,
                                struct uuid owner, uint32_t ttl_ms,
                                struct checkpoint *out,
                                struct err *err) MUST_USE;
+/* See store_lease_release. */
 bool lite_lease_release(struct store *store, struct uuid owner,
                         struct err *err) MUST_USE;
 /* Gives back everybody's: called while nobody else can serve the file. */
 bool lite_lease_release_all(struct store *store, struct err *err) MUST_USE;
+/* See store_list_checkpoints. */
 bool lite_list_checkpoints(struct store *store, struct arena *arena,
                            struct checkpoint **rows_out, size_t *count_out,
                            struct err *err) MUST_USE;
+/* See store_keeper_open. */
 struct store_keeper *lite_keeper_open(struct store *store,
                                       struct err *err) MUST_USE;
+/* See store_keeper_close. */
 void lite_keeper_close(struct store_keeper *keeper);
+/* See store_keeper_beat. */
 bool lite_keeper_beat(struct store_keeper *keeper, struct uuid owner,
                       uint32_t ttl_ms, struct arena *arena, struct beat *out,
                       struct err *err) MUST_USE;
+/* See store_keeper_wait. */
 bool lite_keeper_wait(struct store_keeper *keeper, int wake_fd,
                       uint32_t timeout_ms, uint64_t *head_out) MUST_USE;
 /* Binds subscription, generation, partition, partitions from `at` on. */
 void lite_bind_slice(sqlite3_stmt *stmt, int at, const struct slice *slice);
 
 /* ---- lite_install ---- */
+/* See store_projection_find. */
 bool lite_projection_find(struct store *store, struct str name,
                           struct arena *arena, struct projection_def *out,
                           struct err *err) MUST_USE;
+/* See store_projection_install. */
 bool lite_projection_install(struct store *store,
                              const struct projection_def *def,
                              uint64_t position, struct err *err) MUST_USE;
+/* See store_projection_note. */
 bool lite_projection_note(struct store *store, const struct projection_def *def,
                           struct err *err) MUST_USE;
 
 /* ---- lite_commit ---- */
+/* See store_commit_batch. */
 enum commit_end lite_commit_batch(struct store *store,
                                   const struct batch_commit *batch,
                                   struct err *err) MUST_USE;
+/* See store_commit_settle. */
 enum commit_end lite_commit_settle(struct store *store,
                                    const struct batch_commit *batch,
                                    struct err *err) MUST_USE;
@@ -176,10 +202,12 @@ void lite_add_table(struct buf *sql, const struct table_def *table,
                     uint32_t generation);
 #define LITE_ALL_COLUMNS UINT64_MAX
 
+/* See store_rows_get. */
 bool lite_rows_get(struct store *store, const struct table_def *table,
                    uint32_t generation, const struct value *keys, size_t count,
                    struct arena *arena, struct row **rows_out,
                    struct err *err) MUST_USE;
+/* See store_rows_list. */
 bool lite_rows_list(struct store *store, const struct row_query *query,
                     struct arena *arena, struct row **rows_out,
                     size_t *count_out, struct err *err) MUST_USE;
