@@ -59,6 +59,9 @@ static void log_beginning(const struct app *app)
     buf_done(&url);
 }
 
+/* The example's table keeps the order's id as a uuid. */
+#define EXAMPLE_ID "550e8400-e29b-41d4-a716-446655440000"
+
 /* For people: what to try.  Not on a pipe, where the log is read by machines,
  * unless it is asked for. */
 static void greet(const struct app *app)
@@ -69,7 +72,7 @@ static void greet(const struct app *app)
         return;
     door_url_of(http_address(app->http), &url);
     printf("\nPerigee %s is at %s.  Try, in another terminal:\n\n"
-           "  curl -X POST %s/api/aggregates/Order/1001/create \\\n"
+           "  curl -X POST %s/api/aggregates/Order/" EXAMPLE_ID "/create \\\n"
            "       -H 'Content-Type: application/json' \\\n"
            "       -d '{\"customer_id\": \"cust-1\", \"total\": 499.99}'\n"
            "  curl %s/api/projections/orders/tables/orders\n\n"
