@@ -25,7 +25,7 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
 FORTIFY := $(if $(SAN)$(filter debug,$(MODE)),,-D_FORTIFY_SOURCE=2)
 SANFLAGS_address := -fsanitize=address,undefined -fno-sanitize-recover=undefined -DPERIGEE_FAULTS
 SANFLAGS_thread  := -fsanitize=thread -DPERIGEE_FAULTS
-VERSION := $(shell cat VERSION 2>/dev/null || echo 0.0.0)
+VERSION := 0.1.0
 COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
 ALL_CFLAGS = -std=gnu11 $(CFLAGS_$(MODE)) $(WARN) -fno-omit-frame-pointer \
@@ -97,7 +97,7 @@ AGAIN := $(MAKE) --no-print-directory
 PARALLEL := $(AGAIN) -j$(shell nproc)
 
 deps: ## install the Debian packages that are missing
-	@scripts/deps.sh
+	@tests/support/deps.sh
 
 run: ## serve the Order example on 127.0.0.1:8000
 	@$(AGAIN) deps
