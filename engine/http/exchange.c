@@ -30,6 +30,7 @@ struct exchange {
     struct http_head head;
     struct api_request request;
     bool is_probe;
+    bool counted;    /* among those under way */
     bool holds_slot; /* among those that block */
     bool unread;     /* a body is on its way, and nobody has read it */
     bool close;
@@ -100,6 +101,7 @@ static bool admit(struct exchange *x, struct err *err)
 {
     if (x->is_probe)
         return true;
+    x->counted = true;
     __atomic_add_fetch(&x->server->under_way, 1, __ATOMIC_SEQ_CST);
     if (!__atomic_load_n(&x->server->refusing, __ATOMIC_SEQ_CST))
         return take_slot(x, err);
@@ -117,7 +119,7 @@ static void give_slot(struct exchange *x)
 
 static void leave(struct exchange *x)
 {
-    if (!x->is_probe)
+    if (x->counted)
         __atomic_sub_fetch(&x->server->under_way, 1, __ATOMIC_SEQ_CST);
 }
 
