@@ -2,10 +2,6 @@
 
 local server = require "server"
 
-if server.store ~= "sqlite" then
-  return -- no store is reached here
-end
-
 -- Runs `serve` on a configuration file's text; the faults by line.
 local function start(text, env, arguments)
   local folder = server.temporary_folder()

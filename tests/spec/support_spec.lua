@@ -11,6 +11,13 @@ describe("counting TAP", function()
     local counts = tap.count("1..4\nok 1 - a\nnot ok 2 - b\nok 3 - # SKIP c\nok 4 - d\n", 1)
     assert.same({ planned = 4, passed = 2, failed = 1, skipped = 1 }, counts)
   end)
+  it("reads cmocka's own form", function()
+    local counts = tap.count("[==========] Running 3 test(s).\n[ RUN      ] a\n[       OK ] a\n" ..
+      "[ RUN      ] b\n[  FAILED  ] b\n[ RUN      ] c\n[  SKIPPED ] c\n" ..
+      "[==========] 3 test(s) run.\n[  PASSED  ] 1 test(s).\n[  SKIPPED ] 1 test(s), listed:\n" ..
+      "[  FAILED  ] 1 test(s), listed below:\n[  FAILED  ] b\n", 1)
+    assert.same({ planned = 3, passed = 1, failed = 1, skipped = 1 }, counts)
+  end)
   it("takes a result that was promised and not given for a failure", function()
     local counts = tap.count("1..3\nok 1 - a\n", "signal 11")
     assert.equal(2, counts.failed)

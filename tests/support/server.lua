@@ -258,7 +258,15 @@ end
 -- ---- HTTP ----
 
 function server:request(method, path, body, headers)
-  return self.client:request(method, path, body, headers)
+  local ok, answer = pcall(self.client.request, self.client, method, path, body, headers)
+  if ok then
+    return answer
+  end
+  clock.pause(0.01) -- a process that dies closes its connections first
+  if type(answer) == "table" and self:poll() then
+    answer = ("the engine ended: %s\n%s"):format(self.ended, self:output())
+  end
+  error(answer, 0)
 end
 
 function server:get(path, headers)
