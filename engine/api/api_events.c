@@ -36,29 +36,10 @@ static uint64_t next_position(struct engine *engine,
 
     if (page->count > read->limit)
         return page->events[read->limit - 1].position;
-    if (page->bytes >= PAGE_MAX_BYTES || scanned - read->after >= FILTER_SPAN ||
+    if (page->cut || scanned - read->after >= FILTER_SPAN ||
         (scanned > read->after && scanned < head_position(engine->head)))
         return scanned;
     return 0;
-}
-
-static void write_events(struct api_reply *reply, const struct event_page *page,
-                         uint32_t limit, uint64_t next)
-{
-    size_t shown = MIN(page->count, limit);
-    struct json_out out;
-
-    reply_json(reply, 200, &out);
-    json_object(&out, NULL);
-    json_array(&out, "events");
-    for (size_t i = 0; i < shown; i++)
-        event_write(&out, NULL, &page->events[i]);
-    json_end(&out, ']');
-    if (next == 0)
-        json_put_null(&out, "next");
-    else
-        json_put_u64(&out, "next", next);
-    json_end(&out, '}');
 }
 
 /* One more than asked for is read: it tells whether there is a next page. */
@@ -72,7 +53,8 @@ static bool list_events(struct engine *engine, struct api_request *request,
         !store_read_after(engine->store, read.after, read.limit + 1,
                           &read.filter, &page, err))
         return false;
-    write_events(reply, page, read.limit, next_position(engine, &read, page));
+    reply_events(reply, page, MIN(page->count, read.limit),
+                 next_position(engine, &read, page));
     event_page_unref(page);
     return true;
 }

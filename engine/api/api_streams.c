@@ -56,29 +56,11 @@ static uint64_t next_version(const struct event_page *page, size_t shown,
                              bool backward)
 {
     uint64_t last = shown > 0 ? page->events[shown - 1].aggregate_version : 0;
-    bool is_cut = page->count > shown || page->bytes >= PAGE_MAX_BYTES;
+    bool is_cut = page->count > shown || page->cut;
 
     if (shown == 0 || !is_cut)
         return 0;
     return backward ? last - 1 : last + 1;
-}
-
-static void write_page(struct api_reply *reply, const struct event_page *page,
-                       size_t shown, uint64_t next)
-{
-    struct json_out out;
-
-    reply_json(reply, 200, &out);
-    json_object(&out, NULL);
-    json_array(&out, "events");
-    for (size_t i = 0; i < shown; i++)
-        event_write(&out, NULL, &page->events[i]);
-    json_end(&out, ']');
-    if (next == 0)
-        json_put_null(&out, "next");
-    else
-        json_put_u64(&out, "next", next);
-    json_end(&out, '}');
 }
 
 struct stream_read {
@@ -116,7 +98,7 @@ static bool read_stream(struct engine *engine, struct api_request *request,
             read.backward ? READ_BACKWARD : READ_FORWARD, &page, err))
         return false;
     shown = MIN(page->count, read.limit);
-    write_page(reply, page, shown, next_version(page, shown, read.backward));
+    reply_events(reply, page, shown, next_version(page, shown, read.backward));
     event_page_unref(page);
     return true;
 }

@@ -17,6 +17,24 @@ void reply_json(struct api_reply *reply, int status, struct json_out *out)
     json_begin(out, &reply->body);
 }
 
+void reply_events(struct api_reply *reply, const struct event_page *page,
+                  size_t count, uint64_t next)
+{
+    struct json_out out;
+
+    reply_json(reply, 200, &out);
+    json_object(&out, NULL);
+    json_array(&out, "events");
+    for (size_t i = 0; i < count; i++)
+        event_write(&out, NULL, &page->events[i]);
+    json_end(&out, ']');
+    if (next == 0)
+        json_put_null(&out, "next");
+    else
+        json_put_u64(&out, "next", next);
+    json_end(&out, '}');
+}
+
 void api_reply_done(struct api_reply *reply)
 {
     buf_done(&reply->body);

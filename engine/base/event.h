@@ -42,6 +42,7 @@ struct event_page {
      * unless a filter left events out.  The position to read on after. */
     uint64_t scanned_to;
     size_t bytes; /* of bodies and texts, for budgets */
+    bool cut;     /* it ended before what was asked for, and not at the end */
 };
 
 /* An empty page with one reference. */

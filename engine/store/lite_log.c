@@ -40,6 +40,7 @@ static bool fill_page(struct lite_conn *conn, sqlite3_stmt *stmt,
         lite_read_event(stmt, &event);
         event_page_add(page, &event);
     }
+    page->cut = page->bytes >= PAGE_MAX_BYTES;
     return row != LITE_FAILED;
 }
 
@@ -123,7 +124,7 @@ static bool scan(struct lite_conn *conn, uint64_t after, uint32_t limit,
     last = MIN(head.position, after + SCAN_MAX);
     if (!read_matching(conn, after, last, limit, filter, page, err))
         return false;
-    if (page->count < limit && page->bytes < PAGE_MAX_BYTES)
+    if (page->count < limit && !page->cut)
         page->scanned_to = last;
     return true;
 }

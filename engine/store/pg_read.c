@@ -28,8 +28,9 @@ bool pg_head(struct store *store, uint64_t *out, struct err *err)
 
 struct page_reader {
     struct event_page *page;
-    uint64_t head; /* of a filtered read's snapshot */
-    bool is_cut;
+    uint64_t head;  /* of a filtered read's snapshot */
+    uint32_t limit; /* that the caller wants */
+    uint32_t rows;  /* that were asked for */
 };
 
 static bool on_event(void *arg, const PGresult *row)
@@ -38,8 +39,8 @@ static bool on_event(void *arg, const PGresult *row)
     struct event event = pg_event(row, 0);
 
     event_page_add(reader->page, &event);
-    reader->is_cut = reader->page->bytes >= PAGE_MAX_BYTES;
-    return !reader->is_cut;
+    reader->page->cut = reader->page->bytes >= PAGE_MAX_BYTES;
+    return !reader->page->cut;
 }
 
 /* A row always comes, for the head's sake; without an event all else is null.
@@ -53,12 +54,20 @@ static bool on_filtered(void *arg, const PGresult *row)
 }
 
 /* Half a page's worth: most pages then end before they are cut. */
-static uint32_t rows_that_fit(struct store *store, uint32_t limit)
+static struct page_reader reader_for(struct store *store, uint32_t limit)
 {
     uint32_t each =
         __atomic_load_n(&pg_store_of(store)->event_bytes, __ATOMIC_RELAXED);
+    uint32_t fit = each == 0 ? limit : PAGE_MAX_BYTES / each / 2 + 1;
 
-    return each == 0 ? limit : MIN(limit, PAGE_MAX_BYTES / each / 2 + 1);
+    return (struct page_reader){.limit = limit, .rows = MIN(limit, fit)};
+}
+
+/* All rows came that were asked for, and those were fewer than wanted. */
+static void note_cut(struct page_reader *reader)
+{
+    if (reader->rows < reader->limit && reader->page->count == reader->rows)
+        reader->page->cut = true;
 }
 
 static void learn_size(struct store *store, const struct event_page *page)
@@ -79,11 +88,13 @@ static bool read_page(struct store *store, struct pg_conn *conn,
     reader->page = event_page_new();
     ok = pg_run_rows(conn, on_row, reader, err) == PG_DONE;
     pg_give_back(store, conn);
-    if (ok)
-        learn_size(store, reader->page);
-    else
+    if (!ok) {
         event_page_unref(reader->page);
-    return ok;
+        return false;
+    }
+    note_cut(reader);
+    learn_size(store, reader->page);
+    return true;
 }
 
 /* ---- all events ---- */
@@ -109,14 +120,14 @@ static bool read_all(struct store *store, uint64_t after, uint32_t limit,
                      struct event_page **out, struct err *err)
 {
     struct pg_conn *conn = pg_borrow(store, "read", err);
-    struct page_reader reader = {0};
+    struct page_reader reader = reader_for(store, limit);
     struct pg_args *args;
 
     if (conn == NULL)
         return false;
     args = pg_args(conn);
     pg_put_u64(args, after);
-    pg_put_u32(args, rows_that_fit(store, limit));
+    pg_put_u32(args, reader.rows);
     pg_send(conn, after_sql);
     if (!read_page(store, conn, on_event, &reader, err))
         return false;
@@ -128,11 +139,11 @@ static bool read_all(struct store *store, uint64_t after, uint32_t limit,
 /* How far a filtered page got: to its last event when it was full, else to the
  * end of the span or of the log. */
 static uint64_t scanned_to(const struct page_reader *reader, uint64_t after,
-                           uint64_t span_end, uint32_t limit)
+                           uint64_t span_end)
 {
     const struct event_page *page = reader->page;
 
-    if (reader->is_cut || page->count == limit)
+    if (page->cut || page->count == reader->limit)
         return page->scanned_to;
     return MAX(after, MIN(span_end, reader->head));
 }
@@ -143,8 +154,7 @@ static bool read_filtered(struct store *store, uint64_t after, uint32_t limit,
 {
     struct pg_conn *conn = pg_borrow(store, "read", err);
     uint64_t span_end = MIN(after, INT64_MAX - FILTER_SPAN) + FILTER_SPAN;
-    uint32_t rows = rows_that_fit(store, limit);
-    struct page_reader reader = {0};
+    struct page_reader reader = reader_for(store, limit);
     struct pg_args *args;
 
     if (conn == NULL)
@@ -154,11 +164,11 @@ static bool read_filtered(struct store *store, uint64_t after, uint32_t limit,
     pg_put_u64(args, span_end);
     pg_put_str(args, filter->event_type);
     pg_put_str(args, filter->aggregate_type);
-    pg_put_u32(args, rows);
+    pg_put_u32(args, reader.rows);
     pg_send(conn, filtered_sql);
     if (!read_page(store, conn, on_filtered, &reader, err))
         return false;
-    reader.page->scanned_to = scanned_to(&reader, after, span_end, rows);
+    reader.page->scanned_to = scanned_to(&reader, after, span_end);
     *out = reader.page;
     return true;
 }
@@ -201,7 +211,7 @@ bool pg_read_stream(struct store *store, struct str aggregate_type,
 {
     struct pg_conn *conn = pg_borrow(store, "read stream", err);
     bool from_end = direction == READ_BACKWARD && from_version == 0;
-    struct page_reader reader = {0};
+    struct page_reader reader = reader_for(store, limit);
     struct pg_args *args;
 
     if (conn == NULL)
@@ -210,7 +220,7 @@ bool pg_read_stream(struct store *store, struct str aggregate_type,
     pg_put_str(args, aggregate_type);
     pg_put_str(args, aggregate_id);
     pg_put_u64(args, from_end ? INT64_MAX : from_version);
-    pg_put_u32(args, rows_that_fit(store, limit));
+    pg_put_u32(args, reader.rows);
     pg_send(conn, stream_sql[direction]);
     if (!read_page(store, conn, on_event, &reader, err))
         return false;

@@ -2,8 +2,8 @@
 # Installs the Debian packages that building, running and testing need, those
 # that are missing only; docs/dependencies.md says what each is for.
 #
-#     scripts/deps.sh           install what is missing
-#     scripts/deps.sh --list    print the names, one a line
+#     tests/support/deps.sh           install what is missing
+#     tests/support/deps.sh --list    print the names, one a line
 #
 # With nothing missing this asks dpkg once and needs neither root nor network.
 set -eu
@@ -13,7 +13,7 @@ gcc make pkg-config libc6-dev git ca-certificates
 libluajit-5.1-dev libpq-dev libsqlite3-dev libuv1-dev libcivetweb-dev
 libcurl4-openssl-dev libgmp-dev libssl-dev
 luajit lua-posix lua-socket lua-cjson lua-sql-postgres lua-busted lua-check
-libcmocka-dev postgresql sqlite3 curl procps xz-utils
+libcmocka-dev postgresql wrk sqlite3 curl procps xz-utils
 clang libclang-rt-dev clang-format clang-tidy cppcheck shellcheck codespell
 "
 

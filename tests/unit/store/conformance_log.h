@@ -559,6 +559,7 @@ static void a_page_ends_behind_its_bytes_but_has_one_event(void **state)
         assert_true(page->bytes <= 3 * (size_t)PAGE_MAX_BYTES / 2);
         after += page->count;
         assert_int_equal(page->scanned_to, after);
+        assert_true(page->cut || after == 9);
         event_page_unref(page);
         pages++;
     }
@@ -684,7 +685,32 @@ static void a_page_of_a_stream_ends_behind_its_bytes(void **state)
                                 READ_FORWARD, &page, &fx->err),
               &fx->err);
     assert_in_range(page->count, 1, 3);
+    assert_true(page->cut);
     event_page_unref(page);
+}
+
+/* A store may ask for fewer rows than were wanted, by what it saw before: then
+ * it has to say so, or whoever pages would stop too early. */
+static void a_stream_is_read_to_its_end_page_by_page(void **state)
+{
+    struct fixture *fx = *state;
+    uint64_t version = 0;
+    bool more = true;
+
+    for (size_t i = 0; i < 5; i++)
+        write_large(fx, PAGE_MAX_BYTES / 16, 8);
+    while (more) {
+        struct event_page *page = NULL;
+
+        assert_ok(store_read_stream(fx->store, STR("Order"), STR("large"),
+                                    version + 1, 100, READ_FORWARD, &page,
+                                    &fx->err),
+                  &fx->err);
+        version += page->count;
+        more = page->cut;
+        event_page_unref(page);
+    }
+    assert_int_equal(version, 40);
 }
 
 static void assert_streams(struct fixture *fx, const char *type, uint64_t after,
@@ -750,4 +776,5 @@ static void streams_are_listed_in_the_order_of_their_first_events(void **state)
         migrated(a_filter_looks_at_so_many_positions_in_one_call),             \
         migrated(a_stream_is_read_in_both_directions),                         \
         migrated(a_page_of_a_stream_ends_behind_its_bytes),                    \
+        migrated(a_stream_is_read_to_its_end_page_by_page),                    \
         migrated(streams_are_listed_in_the_order_of_their_first_events)
