@@ -235,7 +235,7 @@ static bool run_wanted(struct batch *batch, struct heartbeat *beat,
     uint64_t began_us = clock_us();
 
     changes_begin(batch->changes, batch->wanted, batch->wanted_count,
-                  is_careful(batch) ? COMPOSE_READ : COMPOSE_UNREAD);
+                  is_careful(batch) ? COMPOSE_READ : COMPOSE_UNREAD, beat);
     while (batch->applied < batch->wanted_count && !is_full(batch, began_us)) {
         heartbeat_moved(beat);
         if (!run_event(batch, batch->wanted[batch->applied], err))

@@ -50,6 +50,7 @@ struct changes {
     const struct event *const *events; /* borrowed from the batch */
     size_t event_count;
     enum compose_mode mode;
+    struct heartbeat *beat; /* of the worker, or NULL */
     bool doubtful;
     /* --- of the event --- */
     const struct event *event; /* borrowed likewise */
@@ -187,13 +188,28 @@ static bool is_own_aggregate(const struct changes *changes,
            value_eq(&own, key);
 }
 
+/* A worker that waits for the store is not stalled (decisions.md 31). */
+static bool ask_store(struct changes *changes, const struct table_def *table,
+                      const struct wanted *wanted, struct row **rows,
+                      struct err *err)
+{
+    bool good;
+
+    if (changes->beat != NULL)
+        heartbeat_wait(changes->beat);
+    good =
+        store_rows_get(changes->store, table, changes->generation, wanted->keys,
+                       wanted->count, &changes->arena, rows, err);
+    if (changes->beat != NULL)
+        heartbeat_resume(changes->beat);
+    return good;
+}
+
 static bool fetch_wanted(struct changes *changes, struct overlay *overlay,
                          struct wanted *wanted, struct err *err)
 {
     struct row *rows = NULL;
-    bool good = store_rows_get(changes->store, overlay->table,
-                               changes->generation, wanted->keys, wanted->count,
-                               &changes->arena, &rows, err);
+    bool good = ask_store(changes, overlay->table, wanted, &rows, err);
 
     for (size_t i = 0; i < wanted->count; i++) {
         wanted->entries[i]->asked = false;
@@ -381,12 +397,13 @@ static bool is_empty(const struct changes *changes)
 }
 
 void changes_begin(struct changes *changes, const struct event *const *events,
-                   size_t count, enum compose_mode mode)
+                   size_t count, enum compose_mode mode, struct heartbeat *beat)
 {
     CHECK(is_empty(changes));
     changes->events = events;
     changes->event_count = count;
     changes->mode = mode;
+    changes->beat = beat;
 }
 
 void changes_event_begin(struct changes *changes, const struct event *event)
@@ -479,6 +496,7 @@ void changes_reset(struct changes *changes)
     changes->event = NULL;
     changes->events = NULL;
     changes->event_count = 0;
+    changes->beat = NULL;
     changes->doubtful = false;
     arena_reset(&changes->arena);
 }

@@ -18,6 +18,7 @@
  * One thread at a time: the worker that runs the slice.
  */
 #include "core/row_state.h"
+#include "run/thread.h"
 #include "store/store.h"
 #include "vm/vm_projection.h"
 
@@ -34,9 +35,11 @@ struct arena *changes_arena(struct changes *changes);
 extern const struct vm_db changes_db;
 
 /* These events are about to be run, and nothing else: the overlay must be
- * empty.  The array is borrowed until changes_reset. */
+ * empty.  The array and the heartbeat of whoever runs them (it waits while rows
+ * are fetched; may be NULL) are borrowed until changes_reset. */
 void changes_begin(struct changes *changes, const struct event *const *events,
-                   size_t count, enum compose_mode mode);
+                   size_t count, enum compose_mode mode,
+                   struct heartbeat *beat);
 
 void changes_event_begin(struct changes *changes, const struct event *event);
 /* Takes back everything since changes_event_begin. */

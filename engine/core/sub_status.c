@@ -166,7 +166,9 @@ uint64_t sub_show_end(struct sub *sub, enum batch_end end, uint64_t before)
     uint64_t applied = committed(sub, end);
 
     lock_take(&sub->set->lock);
-    show_position(sub, position, batch_recorded_at_us(sub->batch));
+    /* What has waited still waits when nothing moved. */
+    show_position(sub, position,
+                  moved > 0 ? batch_recorded_at_us(sub->batch) : 0);
     sub->saved = batch_is_saved(sub->batch);
     sub->in_flight = end == BATCH_WAITS ? batch_in_flight(sub->batch) : 0;
     sub->events_processed += applied;

@@ -420,14 +420,25 @@ void subscriptions_stop(struct subscriptions *subs)
 
 /* ---- liveness ---- */
 
-static const char *name_of_turn(struct worker *worker)
-{
+/* Whose turn it is, and how long its worker need not move: a script may give
+ * its handlers longer than the limit that all have in common. */
+struct turn {
     const char *name;
+    uint64_t limit_ms;
+};
+
+static struct turn turn_of(struct worker *worker, uint64_t limit_ms)
+{
+    struct turn turn = {"no subscription", limit_ms};
 
     lock_take(&worker->set->lock);
-    name = worker->sub != NULL ? worker->sub->name : "no subscription";
+    if (worker->sub != NULL) {
+        turn.name = worker->sub->name;
+        if (worker->sub->timeout_ms >= limit_ms)
+            turn.limit_ms += worker->sub->timeout_ms;
+    }
     lock_give(&worker->set->lock);
-    return name;
+    return turn;
 }
 
 bool subscriptions_are_stalled(struct subscriptions *subs, uint64_t limit_ms,
@@ -437,11 +448,12 @@ bool subscriptions_are_stalled(struct subscriptions *subs, uint64_t limit_ms,
 
     for (size_t i = 0; i < subs->options.workers; i++) {
         struct worker *worker = &subs->workers[i];
+        struct turn turn = turn_of(worker, limit_ms);
 
-        if (!heartbeat_is_stalled(&worker->beat, limit_ms))
+        if (!heartbeat_is_stalled(&worker->beat, turn.limit_ms))
             continue;
         buf_printf(who_out, "%sworker %zu (%s)", stalled ? ", " : "", i,
-                   name_of_turn(worker));
+                   turn.name);
         stalled = true;
     }
     return stalled;

@@ -49,7 +49,7 @@ struct subscriptions_options {
     struct uuid owner;          /* of this engine's leases */
     uint32_t workers;
     uint32_t lease_ms;
-    uint32_t batch_size;            /* defaults of section 6 */
+    uint32_t batch_size; /* defaults of section 6 */
     uint32_t processing_timeout_ms;
 };
 
@@ -80,8 +80,8 @@ void subscriptions_stop(struct subscriptions *subs);
 /* The keeper's news: the slices that are still held, or nothing reached.
  * Leases of others that may have expired are tried. */
 void subscriptions_leases(struct subscriptions *subs,
-                          const struct checkpoint *held, size_t count)
-    ON_KEEPER;
+                          const struct checkpoint *held,
+                          size_t count) ON_KEEPER;
 
 /* What is known of one of them; texts are in the caller's arena. */
 struct subscription_status {
@@ -106,6 +106,7 @@ struct subscription_status {
 /* Never blocks on the store or a script. */
 void subscriptions_status(struct subscriptions *subs, struct arena *arena,
                           struct subscription_status **out, size_t *count_out);
-/* The heartbeats of the workers, for the liveness probe. */
+/* The heartbeats of the workers, for the liveness probe.  A handler that may
+ * run longer than the limit, because its script says so, has both. */
 bool subscriptions_are_stalled(struct subscriptions *subs, uint64_t limit_ms,
                                struct buf *who_out);

@@ -398,7 +398,7 @@ static bool run_overlay(struct round *round, enum compose_mode mode)
 {
     bool good;
 
-    changes_begin(round->changes, NULL, 0, mode);
+    changes_begin(round->changes, NULL, 0, mode, NULL);
     round->model = round->fake.stored;
     for (size_t i = 0; i < round->count; i++) {
         bool expected = model_event(&round->arena, &round->fake, &round->table,
@@ -467,7 +467,7 @@ static struct setting *set_up(enum value_kind key, enum compose_mode mode)
     s->decl.table_count = 1;
     fake_init(&s->fake, &s->arena);
     s->changes = changes_new(&s->fake.store, &s->decl, 1);
-    changes_begin(s->changes, NULL, 0, mode);
+    changes_begin(s->changes, NULL, 0, mode, NULL);
     changes_event_begin(s->changes, &somebody);
     return s;
 }
@@ -570,7 +570,7 @@ asking_for_the_own_aggregate_brings_those_of_the_batch(void **state UNUSED)
     store_row(s, 7);
     for (size_t i = 0; i < COUNT(batch); i++)
         batch[i] = &events[i];
-    changes_begin(s->changes, batch, COUNT(batch), COMPOSE_UNREAD);
+    changes_begin(s->changes, batch, COUNT(batch), COMPOSE_UNREAD, NULL);
     for (size_t i = 0; i < COUNT(batch); i++) {
         int at = (int[]){0, 1, 0, 7}[i];
 
@@ -597,7 +597,7 @@ static void ids_that_are_no_key_are_left_out(void **state UNUSED)
     assert_true(uuid_parse(events[0].aggregate_id, &key.uuid));
     for (int i = 0; i < ROWS; i++)
         s->fake.keys[i] = key;
-    changes_begin(s->changes, batch, COUNT(batch), COMPOSE_UNREAD);
+    changes_begin(s->changes, batch, COUNT(batch), COMPOSE_UNREAD, NULL);
     changes_event_begin(s->changes, batch[0]);
     assert_true(changes_db.get(s->changes, 0, &key, &row, &s->err));
     assert_null(row);

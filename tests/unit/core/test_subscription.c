@@ -229,6 +229,57 @@ static void an_insert_of_a_row_that_exists_is_found(void **state UNUSED)
     world_free(world);
 }
 
+/* ---- where it starts, what it sees ---- */
+
+/* Line numbers stay those of `counts`. */
+static const char *counts_with(struct world *world, const char *more)
+{
+    struct buf text = {0};
+    const char *script;
+
+    buf_printf(&text, "local p = (function() %s end)()\n", counts);
+    buf_printf(&text, "%s\nreturn p\n", more);
+    script = arena_str(&world->arena, buf_as_str(&text)).ptr;
+    buf_done(&text);
+    return script;
+}
+
+static void assert_starts_behind(const char *start_from, int64_t before)
+{
+    struct world *world = world_new();
+    struct subscriptions *subs;
+
+    write_script(world, "counts",
+                 counts_with(world, arena_printf(&world->arena,
+                                                 "p.subscription = { "
+                                                 "start_from = %s }",
+                                                 start_from)));
+    load_scripts(world);
+    append_many(world, 0, 10);
+    for (int start = 0; start < 2; start++) { /* and never again */
+        subs = start_subs(world);
+        append_many(world, 10 + 5 * (unsigned)start, 5);
+        await_live(world, subs, "counts");
+        stop_subs(subs);
+    }
+    for (int64_t i = 0; i < 20; i++) {
+        char id[32];
+
+        snprintf(id, sizeof(id), "thing-%" PRId64, i);
+        assert_int_equal(row_value(world, "counts", "things", id, "seen"),
+                         i < before ? -1 : 1);
+    }
+    world_free(world);
+}
+
+static void a_new_one_starts_where_its_script_says(void **state UNUSED)
+{
+    assert_starts_behind("'beginning'", 0);
+    assert_starts_behind("'checkpoint'", 0);
+    assert_starts_behind("'end'", 10);
+    assert_starts_behind("7", 7);
+}
+
 /* ---- the store's troubles ---- */
 
 struct ending {
@@ -317,6 +368,27 @@ static void troubles_of_reading_are_waited_out(void **state UNUSED)
     await_live(world, subs, "counts");
     assert_counted_once(world, 30);
     assert_int_equal(status_of(world, subs, "counts").events_failed, 0);
+    stop_subs(subs);
+    world_free(world);
+}
+
+/* The last event was recorded long ago, the next one just now. */
+static void trouble_makes_no_lag_of_a_quiet_time(void **state UNUSED)
+{
+    struct world *world = world_of("counts", counts);
+    struct subscriptions *subs;
+
+    append_many(world, 0, 3);
+    subs = start_subs(world);
+    await_live(world, subs, "counts");
+    usleep(1500000);
+    door_breaks_reads(world, 100);
+    append_many(world, 3, 1);
+    usleep(300000);
+    assert_int_equal(status_of(world, subs, "counts").lag_events, 1);
+    assert_true(status_of(world, subs, "counts").lag_seconds > 0.2);
+    assert_true(status_of(world, subs, "counts").lag_seconds < 1);
+    door_breaks_reads(world, 0);
     stop_subs(subs);
     world_free(world);
 }
@@ -599,6 +671,53 @@ static void idle_workers_are_not_stalled(void **state UNUSED)
     world_free(world);
 }
 
+/* Watches for 300 ms, with a limit that all of it exceeds. */
+static bool stalls(struct subscriptions *subs)
+{
+    struct buf who = {0};
+    bool stalled = false;
+
+    for (int i = 0; i < 60 && !stalled; i++) {
+        usleep(5000);
+        stalled = subscriptions_are_stalled(subs, 50, &who);
+    }
+    if (stalled)
+        assert_non_null(strstr(who.ptr, "(counts)"));
+    buf_done(&who);
+    return stalled;
+}
+
+static void a_store_that_is_slow_stalls_nobody(void **state UNUSED)
+{
+    struct world *world = world_of("counts", counts);
+    struct subscriptions *subs;
+
+    world->door.get_ms = 200;
+    subs = start_subs(world);
+    append_many(world, 0, 1);
+    assert_false(stalls(subs));
+    await_live(world, subs, "counts");
+    stop_subs(subs);
+    world_free(world);
+}
+
+static void a_handler_may_run_as_long_as_its_script_says(void **state UNUSED)
+{
+    struct world *world = world_new();
+    struct subscriptions *subs;
+
+    write_script(
+        world, "counts",
+        counts_with(world, "p.subscription = { processing_timeout = 0.25 }"));
+    load_scripts(world);
+    head_move(world->head, append_to(world, "Endless", "e", "{}"));
+    subs = start_subs(world);
+    assert_false(stalls(subs));
+    await_state(world, subs, "counts", SUB_ERROR);
+    stop_subs(subs);
+    world_free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -610,10 +729,12 @@ int main(void)
         cmocka_unit_test(a_failure_at_the_first_event_stores_nothing),
         cmocka_unit_test(a_runaway_handler_stops_only_its_projection),
         cmocka_unit_test(an_insert_of_a_row_that_exists_is_found),
+        cmocka_unit_test(a_new_one_starts_where_its_script_says),
         cmocka_unit_test(a_commit_that_is_rolled_back_is_offered_again),
         cmocka_unit_test(an_uncertain_commit_is_settled_first),
         cmocka_unit_test(the_same_batch_offered_twice_commits_once),
         cmocka_unit_test(troubles_of_reading_are_waited_out),
+        cmocka_unit_test(trouble_makes_no_lag_of_a_quiet_time),
         cmocka_unit_test(tables_that_are_gone_stop_it),
         cmocka_unit_test(two_engines_never_run_it_at_once),
         cmocka_unit_test(a_zombie_cannot_commit),
@@ -625,6 +746,8 @@ int main(void)
         cmocka_unit_test(a_batch_in_flight_is_finished_and_counted),
         cmocka_unit_test(what_cannot_be_stored_at_the_end_is_told),
         cmocka_unit_test(idle_workers_are_not_stalled),
+        cmocka_unit_test(a_store_that_is_slow_stalls_nobody),
+        cmocka_unit_test(a_handler_may_run_as_long_as_its_script_says),
     };
 
     log_setup(LOG_CRITICAL, LOG_FORMAT_TEXT, STDOUT_FILENO);

@@ -49,6 +49,7 @@ struct door {
     int settles;
     int broken_gets;   /* so many rows_get fail */
     int broken_reads;  /* so many read_after fail */
+    uint32_t get_ms;   /* that rows_get takes; set before the workers start */
     bool commits_shut; /* commits wait at the door */
     int at_door;
 };
@@ -167,6 +168,7 @@ static bool door_rows_get(struct store *store, const struct table_def *table,
 {
     struct door *door = door_of(store);
 
+    usleep(door->get_ms * 1000);
     if (take_count(door, &door->broken_gets))
         return err_set(err, ERR_STORE, "the door lets no rows through");
     return store_rows_get(door->inner, table, generation, keys, count, arena,
@@ -250,6 +252,13 @@ static void door_shut(struct world *world, bool shut)
     lock_take(&world->door.lock);
     world->door.commits_shut = shut;
     signal_all(&world->door.changed);
+    lock_give(&world->door.lock);
+}
+
+static UNUSED void door_breaks_reads(struct world *world, int count)
+{
+    lock_take(&world->door.lock);
+    world->door.broken_reads = count;
     lock_give(&world->door.lock);
 }
 
