@@ -10,6 +10,7 @@
  */
 #include "vm/vm_aggregate.h"
 
+#include "vm/vm_copy.h"
 #include "vm/vm_event.h"
 #include "vm/vm_json.h"
 #include "vm/vm_run.h"
@@ -44,6 +45,8 @@ static int new_body(lua_State *L, struct vm *vm, void *context)
         if (!lua_istable(L, -1))
             vm_stop(L, ERR_SCRIPT, "`initial` must return a table, not %s",
                     luaL_typename(L, -1));
+        /* Two aggregates must not share what `initial` kept for itself. */
+        vm_push_copy(L, vm, -1, "the state");
     }
     new->state = vm_ref(L);
     return 0;
@@ -217,12 +220,15 @@ bool vm_command_run(struct vm *vm, int script, int state,
                 .version = command->version,
                 .arena = arena},
     };
+    bool done;
 
     if (call.decl == NULL)
         return false;
     call.run.pattern = event_pattern(of, command, arena);
     call.run.arena_used = arena->used;
-    if (!vm_enter(vm, command_body, &call, timeout_ms, err))
+    done = vm_enter(vm, command_body, &call, timeout_ms, err);
+    vm_order_forget(vm);
+    if (!done)
         return false;
     *events_out = call.run.events;
     *count_out = call.run.count;

@@ -2,11 +2,17 @@
  * `order`, the first argument of a command's `run`: one table a state, empty,
  * that reads from the command that is running.
  *
+ * Life of order.state: a copy, made when it is first read and made anew when
+ * an event was applied since; the command's end lets go of it.  The state
+ * itself is never in a command's hands: later commands decide on it, so only
+ * events may change it (decisions.md 13).
+ *
  * Life of an emitted event: its data is encoded, copied into the arena,
  * decoded again from there and applied, so the script meets at once whatever
  * would not survive being stored.
  */
 #include "base/clock.h"
+#include "vm/vm_copy.h"
 #include "vm/vm_event.h"
 #include "vm/vm_json.h"
 #include "vm/vm_run.h"
@@ -169,6 +175,24 @@ static int order_reject_if(lua_State *L)
 
 /* ---- the table ---- */
 
+static void push_state(lua_State *L, struct vm *vm, struct vm_run *run)
+{
+    vm_push_ref(L, vm->seen_ref);
+    if (lua_istable(L, -1) && run->seen_version == run->version)
+        return;
+    vm_push_ref(L, run->state);
+    vm_push_copy(L, vm, -1, "the state");
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, LUA_REGISTRYINDEX, vm->seen_ref);
+    run->seen_version = run->version;
+}
+
+void vm_order_forget(struct vm *vm)
+{
+    lua_pushboolean(vm->L, false); /* keeps the place, needs no memory */
+    lua_rawseti(vm->L, LUA_REGISTRYINDEX, vm->seen_ref);
+}
+
 /* order.field; upvalue: the methods. */
 static int order_index(lua_State *L)
 {
@@ -182,7 +206,7 @@ static int order_index(lua_State *L)
         return 1;
     field = lua_type(L, 2) == LUA_TSTRING ? vm_str(L, 2) : STR("?");
     if (str_eq(field, STR("state")))
-        vm_push_ref(L, run->state);
+        push_state(L, vm_of(L), run);
     else if (str_eq(field, STR("version")))
         lua_pushnumber(L, (lua_Number)run->version);
     else if (str_eq(field, STR("id")))
@@ -220,4 +244,6 @@ void vm_order_open(lua_State *L, struct vm *vm)
     vm_close_metatable(L);
     lua_setmetatable(L, -2);
     vm->order_ref = vm_ref(L);
+    lua_pushboolean(L, false);
+    vm->seen_ref = vm_ref(L);
 }

@@ -14,7 +14,9 @@ struct vm_run {
     const struct vm_command *command;
     int state; /* reference */
     uint64_t version;
-    bool applying; /* inside an `apply`: nothing may be decided there */
+    uint64_t seen_version; /* that the copy of the state is of, if there is
+                              one (vm->seen_ref) */
+    bool applying;         /* inside an `apply`: nothing may be decided there */
 
     struct arena *arena;
     size_t arena_used; /* when the command began */
@@ -31,6 +33,9 @@ struct vm_run *vm_run_check(lua_State *L, const char *what);
 
 /* Makes `order` (vm->order_ref). */
 void vm_order_open(lua_State *L, struct vm *vm);
+
+/* Lets go of the copy of the state that the last command saw; cannot fail. */
+void vm_order_forget(struct vm *vm);
 
 /* Runs the `apply` of an event on a state (vm_aggregate.c). */
 void vm_apply(lua_State *L, struct vm *vm, const struct vm_script *script,

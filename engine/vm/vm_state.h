@@ -110,7 +110,7 @@ struct vm {
     /* ---- references in Lua's registry ---- */
     int enter_ref, handler_ref, describe_ref, env_ref, modules_ref;
     int array_ref, decimal_ref, event_meta_ref, event_ref;
-    int order_ref, upcasts_ref;
+    int order_ref, seen_ref, upcasts_ref;
 };
 
 static inline struct vm *vm_of(lua_State *L)

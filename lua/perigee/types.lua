@@ -63,7 +63,7 @@ function Decimal:round(places) end
 ---@class (exact) perigee.Order
 ---@field id string the aggregate's id
 ---@field version integer of the state; 0 when there are no events yet
----@field state table the folded state: read it, change it by emitting events
+---@field state table a copy of the folded state; changing it changes nothing: emit an event, then read it again
 local Order = {}
 
 ---Records an event and applies it.  The type must be one of `apply`; `data` is

@@ -33,6 +33,11 @@ static const char order_script[] =
     "      state.kind = type(event.data.total)\n"
     "      state.status, state.at = 'created', time()\n"
     "      state.uuid = uuid()\n"
+    "      state.deep = { lines = { { n = 1 }, { n = 2 } }, marked = "
+    "json.array(),\n"
+    "        none = json.null, price = decimal('1.50') }\n"
+    "      setmetatable(state, { __index = { kind_of = function() return "
+    "'Order' end } })\n"
     "    end,\n"
     "    OrderShipped = function(state, event) state.status = 'shipped' end,\n"
     "  },\n"
@@ -173,6 +178,111 @@ static void the_version_counts_what_was_emitted(void **state UNUSED)
     expect_data(&o.events[1], "{\"id\":\"order-1\",\"n\":6,\"s\":\"shipped\"}");
     assert_int_equal(o.events[1].aggregate_version, 7);
     order_close(&o);
+}
+
+/* ---- the state as a command sees it ---- */
+
+static void expect_untouched(const char *code)
+{
+    struct buf before = {0}, after = {0};
+    struct order o;
+
+    order_open(&o, code);
+    expect_send(&o, "create", "{\"customer\":\"c1\",\"total\":\"1.50\"}");
+    assert_true(vm_state_encode(o.w.vm, o.state, &before, &o.w.err));
+    expect_send(&o, "lua", "{}");
+    assert_int_equal(o.count, 0);
+    assert_true(vm_state_encode(o.w.vm, o.state, &after, &o.w.err));
+    assert_string_equal(after.ptr, before.ptr);
+    buf_done(&before);
+    buf_done(&after);
+    order_close(&o);
+}
+
+static void a_command_cannot_change_the_state_itself(void **state UNUSED)
+{
+    expect_untouched("order.state.status = 'mine'");
+    expect_untouched("order.state.deep.lines[1].n = 99");
+    expect_untouched("table.sort(order.state.deep.lines, function(a, b) "
+                     "return a.n > b.n end)");
+    expect_untouched("table.insert(order.state.deep.lines, 1)");
+    expect_untouched("order.state.deep.marked[1] = 1");
+    expect_untouched("setmetatable(order.state, { __index = { a = 1 } })");
+    expect_untouched("local s = order.state s.status = nil "
+                     "if order.state.status then reject('another copy') end");
+}
+
+static void the_copy_of_the_state_is_like_the_state(void **state UNUSED)
+{
+    expect_untouched("local d = order.state.deep "
+                     "if json.encode(order.state.deep) ~= '{\"lines\":"
+                     "[{\"n\":1},{\"n\":2}],\"marked\":[],\"none\":null,"
+                     "\"price\":\"1.50\"}' then reject(json.encode(d)) end");
+    expect_untouched("local d = order.state.deep if d.none ~= json.null or "
+                     "d.price ~= decimal('1.5') or order.state:kind_of() ~= "
+                     "'Order' then reject('another') end");
+}
+
+static void the_copy_is_made_anew_after_an_event(void **state UNUSED)
+{
+    struct order o;
+
+    order_open(&o, "local before = order.state before.status = 'mine' "
+                   "order:emit('OrderShipped', {}) "
+                   "reject(before.status .. ' ' .. order.state.status)");
+    expect_send(&o, "create", "{\"customer\":\"c1\",\"total\":1}");
+    assert_false(send(&o, "lua", "{}"));
+    assert_string_equal(o.w.err.text, "mine shipped");
+    order_close(&o);
+}
+
+static void the_next_command_gets_a_copy_of_its_own(void **state UNUSED)
+{
+    struct order o;
+
+    order_open(&o, "local s = order.state if s.status ~= 'created' then "
+                   "reject(s.status) end s.status = 'mine'");
+    expect_send(&o, "create", "{\"customer\":\"c1\",\"total\":1}");
+    expect_send(&o, "lua", "{}");
+    expect_send(&o, "lua", "{}");
+    order_close(&o);
+}
+
+static void a_state_that_contains_itself_is_an_error(void **state UNUSED)
+{
+    struct world w;
+    int id;
+
+    assert_true(world_load_aggregate(
+        &w, "return { type = 'T', initial = function() local s = {} s.s = s "
+            "return s end, apply = { E = function() end } }"));
+    id = vm_state_new(w.vm, w.script, STR("x"), TIMEOUT_MS, &w.err);
+    assert_int_equal(id, -1);
+    assert_int_equal(w.err.code, ERR_SCRIPT);
+    assert_non_null(strstr(w.err.text, "the state is nested deeper than 64 "
+                                       "levels, or contains itself"));
+    world_close(&w);
+}
+
+static void two_aggregates_share_no_state(void **state UNUSED)
+{
+    struct event event = test_event("E", "{}");
+    struct buf text = {0};
+    struct world w;
+    int one, other;
+
+    assert_true(world_load_aggregate(
+        &w, "local kept = { n = 0 } return { type = 'T', initial = function() "
+            "return kept end, apply = { E = function(state) state.n = state.n "
+            "+ 1 end } }"));
+    one = vm_state_new(w.vm, w.script, STR("x"), TIMEOUT_MS, &w.err);
+    other = vm_state_new(w.vm, w.script, STR("y"), TIMEOUT_MS, &w.err);
+    assert_true(
+        vm_state_apply(w.vm, w.script, one, &event, TIMEOUT_MS, &w.err));
+    assert_true(vm_state_encode(w.vm, other, &text, &w.err));
+    assert_string_equal(text.ptr, "{\"n\":0}");
+    buf_done(&text);
+    world_close(&w);
 }
 
 static void a_refusal_is_the_scripts_own_sentence(void **state UNUSED)
@@ -473,6 +583,12 @@ int main(void)
         cmocka_unit_test(a_command_emits_and_applies),
         cmocka_unit_test(a_fold_of_what_was_emitted_gives_the_same),
         cmocka_unit_test(the_version_counts_what_was_emitted),
+        cmocka_unit_test(a_command_cannot_change_the_state_itself),
+        cmocka_unit_test(the_copy_of_the_state_is_like_the_state),
+        cmocka_unit_test(the_copy_is_made_anew_after_an_event),
+        cmocka_unit_test(the_next_command_gets_a_copy_of_its_own),
+        cmocka_unit_test(a_state_that_contains_itself_is_an_error),
+        cmocka_unit_test(two_aggregates_share_no_state),
         cmocka_unit_test(a_refusal_is_the_scripts_own_sentence),
         cmocka_unit_test(a_refusal_cannot_be_caught),
         cmocka_unit_test(an_unknown_command_is_not_found),
