@@ -576,11 +576,32 @@ static void the_description_has_every_setting(void **state UNUSED)
     buf_done(&text);
 }
 
+/* From the top of the project, where tests start. */
+static void the_manual_has_the_description_word_for_word(void **state UNUSED)
+{
+    FILE *file = fopen("docs/configuration.md", "r");
+    struct buf manual = {0};
+    struct buf text = {0};
+    int c;
+
+    assert_non_null(file);
+    while ((c = getc(file)) != EOF)
+        buf_char(&manual, (char)c);
+    fclose(file);
+    config_describe(&text);
+    if (strstr(manual.ptr, text.ptr) == NULL)
+        fail_msg("docs/configuration.md is not what `perigee help settings` "
+                 "prints");
+    buf_done(&manual);
+    buf_done(&text);
+}
+
 #define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_manual_has_the_description_word_for_word),
         WITH_FOLDER(without_anything_every_setting_has_its_default),
         WITH_FOLDER(every_setting_is_read_from_a_file),
         WITH_FOLDER(every_setting_is_read_from_the_environment),
