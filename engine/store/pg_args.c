@@ -2,6 +2,13 @@
 
 #include "store/pg_fields.h"
 
+/*
+ * All parameters of a statement lie behind each other in `bytes`; `at` and
+ * `lengths` say where.  Places, not pointers, because the buffer moves as it
+ * grows; they become pointers when the statement is sent, and libpq has copied
+ * the bytes when that returns.
+ */
+
 #define KEPT_BYTES ((size_t)1024 * 1024)
 
 static void put_be32(struct buf *out, uint32_t v)

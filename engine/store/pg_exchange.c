@@ -54,7 +54,7 @@ static void note_sent(struct pg_conn *conn, enum pg_sent_kind kind,
     conn->sent[conn->sent_count++] = (struct pg_sent){kind, prepared};
 }
 
-#define NAME_SIZE 16
+#define NAME_SIZE 32
 
 static void name_of(size_t place, char name[NAME_SIZE])
 {
@@ -383,6 +383,12 @@ const PGresult *pg_result(const struct pg_conn *conn, size_t n)
 enum pg_fault pg_fault(const struct pg_conn *conn)
 {
     return conn->fault;
+}
+
+void pg_clear(struct pg_conn *conn)
+{
+    clear_results(conn);
+    pg_args_clear(&conn->args);
 }
 
 /* ---- transactions ---- */

@@ -50,6 +50,9 @@ const PGresult *pg_result(const struct pg_conn *conn, size_t n);
  * server did not say. */
 enum pg_fault pg_fault(const struct pg_conn *conn);
 
+/* Frees the last answers, which an idle connection need not keep. */
+void pg_clear(struct pg_conn *conn);
+
 enum pg_commit_end {
     PG_COMMITTED,
     PG_ABORTED, /* nothing happened; see pg_fault */

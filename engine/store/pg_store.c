@@ -180,6 +180,7 @@ void pg_seat_rest(struct pg_seat *seat)
         return;
     if (seat->store->has_seats) {
         pg_rollback(seat->conn);
+        pg_clear(seat->conn);
         return;
     }
     pg_pool_release(seat->store->pool, seat->conn);

@@ -210,6 +210,7 @@ void pg_pool_release(struct pg_pool *pool, struct pg_conn *conn)
     if (conn == NULL)
         return;
     pg_rollback(conn);
+    pg_clear(conn);
     now = clock_ms();
     lock_take(&pool->lock);
     loan = end_loan(pool, conn);

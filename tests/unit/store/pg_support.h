@@ -109,6 +109,16 @@ static int64_t ask_number(const char *format, ...)
     return number;
 }
 
+/* Statistics show what a session did once it has ended. */
+MAYBE_UNUSED static void wait_for_sessions_to_end(void)
+{
+    while (ask_number("select count(*) from pg_stat_activity"
+                      " where datname = '%s' and pid <> pg_backend_pid()"
+                      "   and backend_type = 'client backend'",
+                      db_name) > 0)
+        usleep(10 * 1000);
+}
+
 /* For main: a database for this program, and at its end none. */
 static void make_database(void)
 {

@@ -495,16 +495,6 @@ static int64_t sequential_scans(void)
                       "   and relname in ('events', 'streams', 'event_ids')");
 }
 
-/* What a session did shows once it has ended. */
-static void wait_for_sessions_to_end(void)
-{
-    while (ask_number("select count(*) from pg_stat_activity"
-                      " where datname = '%s' and pid <> pg_backend_pid()"
-                      "   and backend_type = 'client backend'",
-                      db_name) > 0)
-        usleep(10 * 1000);
-}
-
 /* The writer prepares its statements while the log is empty; such a plan must
  * still be by index when there are thousands of events. */
 static void plans_made_on_an_empty_log_are_by_index(void **state)

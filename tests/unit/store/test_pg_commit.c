@@ -432,6 +432,7 @@ static void plans_made_on_an_empty_table_are_by_index(void **state)
     int64_t before;
 
     (void)state;
+    wait_for_sessions_to_end();
     before = ask_number("select seq_scan from pg_stat_user_tables"
                         " where relname = 'sums__1'");
     commit_many(&f, ROW_PATCH);
@@ -439,11 +440,7 @@ static void plans_made_on_an_empty_table_are_by_index(void **state)
     commit_many(&f, ROW_PATCH);
     commit_many(&f, ROW_DELETE);
     store_close(f.store);
-    while (ask_number("select count(*) from pg_stat_activity"
-                      " where datname = '%s' and pid <> pg_backend_pid()"
-                      "   and backend_type = 'client backend'",
-                      db_name) > 0)
-        usleep(10 * 1000);
+    wait_for_sessions_to_end();
     assert_int_equal(ask_number("select seq_scan from pg_stat_user_tables"
                                 " where relname = 'sums__1'"),
                      before);
