@@ -17,6 +17,12 @@
 
 #define FIRST_SLOTS ((size_t)64)
 
+/* How many aggregates' rows are brought at once, as long as they take no more
+ * than so many bytes. */
+#define AHEAD_FIRST 100
+#define AHEAD_MAX   400
+#define AHEAD_BYTES ((size_t)4 << 20)
+
 struct entry {
     struct value key;
     uint64_t hash;
@@ -37,13 +43,14 @@ struct overlay { /* of one table */
     struct entry **entries; /* in order of arrival; all in the arena */
     size_t count;
     size_t capacity;
-    bool aggregates_fetched; /* the rows of the batch's aggregates are known */
+    size_t ahead; /* of AHEAD_FIRST, kept from batch to batch */
 };
 
 struct changes {
     struct store *store; /* borrowed: the engine closes it last */
     uint32_t generation;
     struct arena arena;
+    struct arena rows; /* brought ahead: no script has to answer for them */
     struct overlay *overlays; /* one a table, in the order of the declaration */
     size_t overlay_count;
     /* --- of the batch --- */
@@ -54,6 +61,7 @@ struct changes {
     bool doubtful;
     /* --- of the event --- */
     const struct event *event; /* borrowed likewise */
+    size_t place;              /* of it in `events` */
     uint64_t event_number;     /* counts up for ever */
     struct saved *journal;
     size_t journal_count;
@@ -167,12 +175,19 @@ static bool key_of_aggregate(const struct overlay *overlay,
     return out->kind == VALUE_TEXT;
 }
 
+static size_t events_ahead(const struct changes *changes,
+                           const struct overlay *overlay)
+{
+    return MIN(overlay->ahead, changes->event_count - changes->place);
+}
+
 static void want_aggregates(struct changes *changes, struct overlay *overlay,
                             struct wanted *wanted)
 {
+    size_t end = changes->place + events_ahead(changes, overlay);
     struct value key;
 
-    for (size_t i = 0; i < changes->event_count; i++)
+    for (size_t i = changes->place; i < end; i++)
         if (key_of_aggregate(overlay, changes->events[i], &key))
             want(wanted, entry_of(changes, overlay, &key));
 }
@@ -190,26 +205,26 @@ static bool is_own_aggregate(const struct changes *changes,
 
 /* A worker that waits for the store is not stalled (decisions.md 31). */
 static bool ask_store(struct changes *changes, const struct table_def *table,
-                      const struct wanted *wanted, struct row **rows,
-                      struct err *err)
+                      const struct wanted *wanted, struct arena *arena,
+                      struct row **rows, struct err *err)
 {
     bool good;
 
     if (changes->beat != NULL)
         heartbeat_wait(changes->beat);
-    good =
-        store_rows_get(changes->store, table, changes->generation, wanted->keys,
-                       wanted->count, &changes->arena, rows, err);
+    good = store_rows_get(changes->store, table, changes->generation,
+                          wanted->keys, wanted->count, arena, rows, err);
     if (changes->beat != NULL)
         heartbeat_resume(changes->beat);
     return good;
 }
 
 static bool fetch_wanted(struct changes *changes, struct overlay *overlay,
-                         struct wanted *wanted, struct err *err)
+                         struct wanted *wanted, struct arena *arena,
+                         struct err *err)
 {
     struct row *rows = NULL;
-    bool good = ask_store(changes, overlay->table, wanted, &rows, err);
+    bool good = ask_store(changes, overlay->table, wanted, arena, &rows, err);
 
     for (size_t i = 0; i < wanted->count; i++) {
         wanted->entries[i]->asked = false;
@@ -219,25 +234,38 @@ static bool fetch_wanted(struct changes *changes, struct overlay *overlay,
     return good;
 }
 
-/* Brings the row, and in the same query those of the other aggregates of the
- * batch when a handler asks for its own for the first time. */
+/* Rows are taken to be as large as those that just came; only as many as were
+ * asked for at once say that there may be more. */
+static void adapt(struct overlay *overlay, size_t count, size_t bytes)
+{
+    size_t fit = MIN(AHEAD_BYTES / (bytes / count + 1), AHEAD_MAX);
+
+    if (count >= overlay->ahead)
+        overlay->ahead *= 2;
+    overlay->ahead = MAX(MIN(overlay->ahead, fit), 1);
+}
+
+/* Brings the row, and in the same query those of the next aggregates of the
+ * batch when a handler asks for its own. */
 static bool fetch(struct changes *changes, struct overlay *overlay,
                   struct entry *entry, struct err *err)
 {
-    bool all = !overlay->aggregates_fetched &&
-               is_own_aggregate(changes, overlay, &entry->key);
-    size_t room = all ? changes->event_count + 1 : 1;
+    bool own = is_own_aggregate(changes, overlay, &entry->key);
+    size_t room = 1 + (own ? events_ahead(changes, overlay) : 0);
+    struct arena *arena = own ? &changes->rows : &changes->arena;
+    size_t used = arena->used;
     struct wanted wanted = {
         .keys = ARENA_ARRAY(&changes->arena, struct value, room),
         .entries = ARENA_ARRAY(&changes->arena, struct entry *, room),
     };
 
     want(&wanted, entry);
-    if (all)
+    if (own)
         want_aggregates(changes, overlay, &wanted);
-    if (!fetch_wanted(changes, overlay, &wanted, err))
+    if (!fetch_wanted(changes, overlay, &wanted, arena, err))
         return false;
-    overlay->aggregates_fetched |= all;
+    if (own)
+        adapt(overlay, wanted.count, arena->used - used);
     return true;
 }
 
@@ -364,8 +392,10 @@ struct changes *changes_new(struct store *store,
     changes->generation = generation;
     changes->overlay_count = decl->table_count;
     changes->overlays = NEW_ARRAY(struct overlay, decl->table_count);
-    for (size_t i = 0; i < decl->table_count; i++)
+    for (size_t i = 0; i < decl->table_count; i++) {
         changes->overlays[i].table = &decl->tables[i];
+        changes->overlays[i].ahead = AHEAD_FIRST;
+    }
     return changes;
 }
 
@@ -380,6 +410,7 @@ void changes_free(struct changes *changes)
     mem_free(changes->overlays);
     mem_free(changes->journal);
     arena_done(&changes->arena);
+    arena_done(&changes->rows);
     mem_free(changes);
 }
 
@@ -406,9 +437,18 @@ void changes_begin(struct changes *changes, const struct event *const *events,
     changes->beat = beat;
 }
 
+/* Events come in the order of the batch. */
+static void find_place(struct changes *changes)
+{
+    while (changes->place < changes->event_count &&
+           changes->events[changes->place] != changes->event)
+        changes->place++;
+}
+
 void changes_event_begin(struct changes *changes, const struct event *event)
 {
     changes->event = event;
+    find_place(changes);
     changes->event_number++;
     changes->journal_count = 0;
 }
@@ -426,7 +466,7 @@ void changes_event_undo(struct changes *changes)
 
 size_t changes_bytes(const struct changes *changes)
 {
-    return changes->arena.used;
+    return changes->arena.used + changes->rows.used;
 }
 
 bool changes_are_doubtful(const struct changes *changes)
@@ -490,13 +530,14 @@ void changes_reset(struct changes *changes)
             memset(overlay->slots, 0,
                    overlay->slot_count * sizeof(*overlay->slots));
         overlay->count = 0;
-        overlay->aggregates_fetched = false;
     }
     changes->journal_count = 0;
     changes->event = NULL;
     changes->events = NULL;
     changes->event_count = 0;
+    changes->place = 0;
     changes->beat = NULL;
     changes->doubtful = false;
     arena_reset(&changes->arena);
+    arena_reset(&changes->rows);
 }

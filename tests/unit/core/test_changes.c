@@ -55,6 +55,7 @@ struct fake {
     struct value keys[ROWS];
     int queries;
     size_t keys_asked;
+    size_t row_bytes; /* that each row of an answer takes beside itself */
     bool broken;
 };
 
@@ -77,6 +78,7 @@ static bool fake_rows_get(struct store *store, const struct table_def *table,
     assert_int_equal(generation, 1);
     fake->queries++;
     fake->keys_asked += count;
+    arena_alloc(arena, fake->row_bytes * count);
     if (fake->broken)
         return err_set(err, ERR_STORE, "the store is away");
     *rows_out = ARENA_ARRAY(arena, struct row, count);
@@ -584,6 +586,51 @@ asking_for_the_own_aggregate_brings_those_of_the_batch(void **state UNUSED)
     tear_down(s);
 }
 
+/* Each of `count` events asks for its own row, as long as the batch goes on;
+ * how many did. */
+static size_t ask_for_own(struct setting *s, struct event *events, size_t count)
+{
+    const struct event **batch =
+        ARENA_ARRAY(&s->arena, const struct event *, count);
+    const struct value *row;
+    struct value key = {.kind = VALUE_TEXT};
+    size_t done = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        events[i].aggregate_id =
+            str_of(arena_printf(&s->arena, "other-%zu", i));
+        batch[i] = &events[i];
+    }
+    changes_begin(s->changes, batch, count, COMPOSE_UNREAD, NULL);
+    while (done < count && changes_bytes(s->changes) < (size_t)16 << 20) {
+        changes_event_begin(s->changes, batch[done]);
+        key.text = events[done++].aggregate_id;
+        assert_true(changes_db.get(s->changes, 0, &key, &row, &s->err));
+    }
+    return done;
+}
+
+static void rows_come_in_few_queries_unless_they_are_large(void **state UNUSED)
+{
+    struct setting *s = set_up(VALUE_TEXT, COMPOSE_UNREAD);
+    struct event events[1000] = {{0}};
+
+    assert_int_equal(ask_for_own(s, events, COUNT(events)), COUNT(events));
+    assert_int_equal(s->fake.keys_asked, COUNT(events));
+    assert_true(s->fake.queries <= 5);
+    changes_reset(s->changes);
+
+    s->fake.row_bytes = 100000;
+    for (int i = 0; i < 3; i++) {
+        assert_true(ask_for_own(s, events, COUNT(events)) > (i > 0 ? 100 : 0));
+        /* No script is blamed for what was brought ahead of it. */
+        assert_true(changes_arena(s->changes)->used < (size_t)1 << 20);
+        assert_true(i == 0 || changes_bytes(s->changes) < (size_t)21 << 20);
+        changes_reset(s->changes);
+    }
+    tear_down(s);
+}
+
 static void ids_that_are_no_key_are_left_out(void **state UNUSED)
 {
     struct setting *s = set_up(VALUE_UUID, COMPOSE_UNREAD);
@@ -664,6 +711,7 @@ int main(void)
         cmocka_unit_test(an_insert_on_trust_that_is_deleted_again_is_looked_up),
         cmocka_unit_test(
             asking_for_the_own_aggregate_brings_those_of_the_batch),
+        cmocka_unit_test(rows_come_in_few_queries_unless_they_are_large),
         cmocka_unit_test(ids_that_are_no_key_are_left_out),
         cmocka_unit_test(undo_takes_back_the_event_and_nothing_before_it),
         cmocka_unit_test(a_store_that_is_away_is_told_as_such),
