@@ -631,13 +631,62 @@ static size_t spell_shortest(const struct shortest *s, char *text)
     return (size_t)(to - text);
 }
 
+/* `units` / 10^places, without zeros at the end. */
+static size_t spell_units(bool negative, uint64_t units, int places, char *text)
+{
+    char digits[24];
+    char *end = digits + sizeof(digits);
+    char *at = end;
+    char *to = text;
+
+    for (; places > 0 && units % 10 == 0; places--)
+        units /= 10;
+    for (int i = 0; i <= places || units > 0; i++) {
+        if (i == places && places > 0)
+            *--at = '.';
+        *--at = (char)('0' + units % 10);
+        units /= 10;
+    }
+    if (negative)
+        *to++ = '-';
+    memcpy(to, at, (size_t)(end - at));
+    to += end - at;
+    *to = '\0';
+    return (size_t)(to - text);
+}
+
+#define PLAIN_PLACES 4
+#define PLAIN_UNIT   1e4  /* 10^PLAIN_PLACES */
+#define PLAIN_LIMIT  1e11 /* 10^15 units */
+
+/* Amounts as they mostly are: whole, or with a few places.  Below 10^15 units
+ * the nearest whole number of them is exact, and when it gives the double back
+ * it is a text of at most 15 digits that reads back.  Of those there is one for
+ * a double (DBL_DIG), and 15 digits are what find_shortest tries first: this is
+ * its result.  Minus zero is left to it. */
+static size_t spell_plain(double value, char *text)
+{
+    double size = fabs(value);
+    uint64_t units;
+
+    if (size < 1e15 && size == trunc(size) && (size > 0 || !signbit(value)))
+        return spell_units(value < 0, (uint64_t)size, 0, text);
+    if (!(size < PLAIN_LIMIT))
+        return 0;
+    units = (uint64_t)(size * PLAIN_UNIT + 0.5);
+    if (units == 0 || (double)units / PLAIN_UNIT != size)
+        return 0;
+    return spell_units(value < 0, units, PLAIN_PLACES, text);
+}
+
 size_t decimal_double_text(double value, char text[32])
 {
     struct shortest s;
+    size_t len = spell_plain(value, text);
 
     CHECK(isfinite(value));
-    if (fabs(value) < 1e15 && value == trunc(value) && !signbit(value))
-        return (size_t)snprintf(text, 32, "%" PRId64, (int64_t)value);
+    if (len > 0)
+        return len;
     find_shortest(value, &s);
     return spell_shortest(&s, text);
 }

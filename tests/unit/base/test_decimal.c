@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -632,6 +633,68 @@ static void every_double_reads_back_the_same(void **state UNUSED)
     }
 }
 
+/* The shortest text, the long way: the fewest digits that read back. */
+static void spell_the_long_way(double value, char text[40])
+{
+    char digits[32];
+    char *power;
+    int precision = 1;
+    int exponent;
+
+    do
+        snprintf(digits, sizeof(digits), "%.*e", precision - 1, value);
+    while (precision++ < 17 && strtod(digits, NULL) != value);
+    power = strchr(digits, 'e');
+    exponent = (int)strtol(power + 1, NULL, 10);
+    *power = '\0';
+    if (exponent < -6 || exponent > 20)
+        snprintf(text, 40, "%se%+d", digits, exponent);
+    else
+        snprintf(text, 40, "%.*f", MAX(precision - 2 - exponent, 0), value);
+}
+
+static double any_double(void)
+{
+    uint64_t bits = (uint64_t)draw(1 << 22) << 42 ^
+                    (uint64_t)draw(1 << 22) << 21 ^ draw(1 << 22);
+    double value;
+
+    if (draw(4) == 0)
+        bits >>= 12; /* below DBL_MIN */
+    memcpy(&value, &bits, sizeof(value));
+    return isfinite(value) && fabs(value) < 1e15 ? value : 0;
+}
+
+/* Numbers with few places, those that end in 5, and their neighbours. */
+static double ordinary_double(void)
+{
+    static const double units[] = {1, 10, 100, 1e3, 1e4, 1e5, 1e6};
+    double whole = (double)(draw(1 << 22) >> draw(22)) * (draw(1 << 22) + 1);
+    double value = (whole + draw(1000)) / units[draw(COUNT(units))];
+
+    if (draw(4) == 0)
+        value += 5 / units[draw(COUNT(units))];
+    if (draw(4) == 0)
+        value = nextafter(value, draw(2) == 0 ? 0 : INFINITY);
+    return value;
+}
+
+static void every_double_has_its_shortest_text(void **state UNUSED)
+{
+    for (int i = 0; i < 1000000; i++) {
+        double value = i % 4 == 0 ? any_double() : ordinary_double();
+        char text[32], expected[40];
+        size_t len;
+
+        value = i % 8 < 4 ? value : -value;
+        len = decimal_double_text(value, text);
+        spell_the_long_way(value, expected);
+        if (strcmp(text, expected) != 0)
+            fail_msg("%s expected, %s got", expected, text);
+        assert_int_equal(len, strlen(text));
+    }
+}
+
 /* ---- comparing ---- */
 
 static void decimals_compare_by_value(void **state UNUSED)
@@ -745,6 +808,7 @@ int main(void)
         cmocka_unit_test(nan_and_infinity_are_no_decimals),
         cmocka_unit_test(doubles_are_spelled_as_people_would),
         cmocka_unit_test(every_double_reads_back_the_same),
+        cmocka_unit_test(every_double_has_its_shortest_text),
         cmocka_unit_test(decimals_compare_by_value),
         cmocka_unit_test(both_comparisons_agree_on_any_numbers),
         cmocka_unit_test(texts_that_are_no_numbers_sort_last),
