@@ -7,8 +7,8 @@
 #include "vm/vm_decimal.h"
 #include "vm/vm_json.h"
 #include "vm/vm_run.h"
+#include "vm/vm_value.h"
 
-#include <math.h>
 #include <stdio.h>
 
 struct input {
@@ -54,16 +54,47 @@ static bool push_if(struct input *in, struct json value, bool fits)
     return fits;
 }
 
+/* A few bytes (1e999) spell numbers that nobody counts in: what is further
+ * than a double reaches is taken for a mistake, in integers too. */
+static bool is_in_range(struct json value)
+{
+    double ignored;
+
+    return json_double(value, &ignored);
+}
+
+/* A whole number beyond 64 bits, as a decimal without places. */
+static bool push_large_integer(struct input *in, struct json value)
+{
+    struct decimal *number = &in->vm->sum;
+    struct decimal *whole = &in->vm->other;
+    struct err ignored = {0};
+
+    if (!decimal_parse(number, value.raw, &ignored) ||
+        !decimal_round(whole, number, 0, &ignored) ||
+        decimal_cmp(whole, number) != 0)
+        return false;
+    vm_push_decimal(in->L, in->vm, whole);
+    return true;
+}
+
+/* Whole by value: 3.0 and 3e2 are. */
 static bool push_integer(struct input *in, struct json value)
 {
-    int64_t number;
+    struct value number = {.kind = VALUE_BIGINT};
 
-    /* Whole by value (3.0), and those beyond 64 bits when spelled whole. */
-    if (value.kind != JSON_NUMBER)
-        return false;
+    if (!json_i64(value, &number.i64))
+        return is_in_range(value) && push_large_integer(in, value);
+    vm_push_value(in->L, in->vm, &number);
+    return true;
+}
+
+/* An object or a list, whose numbers may be any that scripts have. */
+static bool push_whole(struct input *in, struct json value, enum json_kind kind)
+{
     return push_if(in, value,
-                   json_i64(value, &number) ||
-                       memchr(value.raw.ptr, '.', value.raw.len) == NULL);
+                   value.kind == kind &&
+                       vm_json_fits(in->L, in->vm, value.raw));
 }
 
 static bool push_decimal(struct input *in, struct json value)
@@ -133,7 +164,7 @@ static bool push_typed(struct input *in, enum input_kind kind,
     case INPUT_STRING:
         return push_if(in, value, value.kind == JSON_STRING);
     case INPUT_NUMBER:
-        return push_if(in, value, value.kind == JSON_NUMBER);
+        return push_if(in, value, is_in_range(value));
     case INPUT_INTEGER:
         return push_integer(in, value);
     case INPUT_BOOLEAN:
@@ -148,11 +179,32 @@ static bool push_typed(struct input *in, enum input_kind kind,
     case INPUT_TIMESTAMP:
         return push_string_as(in, value, normalise_time);
     case INPUT_TABLE:
-        return push_if(in, value, value.kind == JSON_OBJECT);
+        return push_whole(in, value, JSON_OBJECT);
     case INPUT_LIST:
-        return push_if(in, value, value.kind == JSON_ARRAY);
+        return push_whole(in, value, JSON_ARRAY);
     }
     return false;
+}
+
+static bool takes_numbers(enum input_kind kind)
+{
+    return kind == INPUT_NUMBER || kind == INPUT_INTEGER ||
+           kind == INPUT_DECIMAL;
+}
+
+/* Says what a field was given; shown as itself where a value of the same type
+ * could have been right. */
+static struct str given_text(enum input_kind kind, struct json value)
+{
+    bool whole = (kind == INPUT_TABLE && value.kind == JSON_OBJECT) ||
+                 (kind == INPUT_LIST && value.kind == JSON_ARRAY);
+
+    if (whole)
+        return STR("one with a number of more than 1,000 digits");
+    if (value.kind == JSON_STRING ||
+        (value.kind == JSON_NUMBER && takes_numbers(kind)))
+        return str_n(value.raw.ptr, MIN(value.raw.len, 40));
+    return str_of(kind_name(value.kind));
 }
 
 /* Sets a declared field in the table on top of the stack. */
@@ -177,9 +229,7 @@ static void take_field(struct input *in, const struct input_decl *decl,
         return;
     }
     lua_pop(in->L, 1);
-    given = value.kind == JSON_STRING
-                ? str_n(value.raw.ptr, MIN(value.raw.len, 40))
-                : str_of(kind_name(value.kind));
+    given = given_text(decl->kind, value);
     snprintf(message, sizeof(message), "%s expected, %.*s given",
              input_word(decl->kind), STR_ARG(given));
     add_fault(in, decl->name, message);
@@ -211,6 +261,9 @@ void vm_push_input(lua_State *L, struct vm *vm, const struct command_decl *decl,
     struct json object = json_value(input);
 
     if (decl->any_input) {
+        if (!vm_json_fits(L, vm, input))
+            vm_stop(L, ERR_INVALID_INPUT,
+                    "the input has a number of more than 1,000 digits");
         vm_push_json(L, vm, input);
         return;
     }

@@ -223,6 +223,33 @@ void vm_push_json(lua_State *L, struct vm *vm, struct str checked)
     push_value(&d);
 }
 
+static bool number_fits(struct decoder *d)
+{
+    struct str text = cut_number(d);
+    struct err ignored = {0};
+    double value;
+
+    return plain_number(text, &value) || double_number(text, &value) ||
+           decimal_parse(&d->vm->sum, text, &ignored);
+}
+
+bool vm_json_fits(lua_State *L, struct vm *vm, struct str checked)
+{
+    struct decoder d = {L, vm, checked.ptr, checked.ptr + checked.len};
+    bool escaped;
+
+    while (d.at < d.end) {
+        vm_charge(L, vm, 1);
+        if (*d.at == '"')
+            cut_string(&d, &escaped);
+        else if (*d.at != '-' && (*d.at < '0' || *d.at > '9'))
+            d.at++;
+        else if (!number_fits(&d))
+            return false;
+    }
+    return true;
+}
+
 /* ---- encoding ---- */
 
 struct encoder {

@@ -23,7 +23,11 @@ void vm_json_open(lua_State *L, struct vm *vm);
 /* Adds `null` to the library on top of the stack. */
 void vm_json_add_null(lua_State *L);
 
-/* Pushes the value of a checked text.  Uses vm->text. */
+/* True when every number of a checked text has a value in scripts: the largest
+ * have DECIMAL_MAX_DIGITS digits. */
+bool vm_json_fits(lua_State *L, struct vm *vm, struct str checked);
+/* Pushes the value of a checked text, whose numbers are known to fit or are
+ * thrown.  Uses vm->text. */
 void vm_push_json(lua_State *L, struct vm *vm, struct str checked);
 /* The value at `index` as JSON, in vm->text: until that is used again. */
 struct str vm_json_text(lua_State *L, struct vm *vm, int index);

@@ -84,7 +84,9 @@ function Order:reject_if(condition, message) end
 
 ---A field of a command's input; `?` at its end: it may be left out.
 ---@alias perigee.InputWord
----| "string" | "number" | "integer" | "boolean" | "decimal"
+---| "string" | "boolean" | "decimal"
+---| "number" # whole numbers beyond 2^53 arrive as decimals
+---| "integer" # beyond 2^53 as a decimal
 ---| "uuid" # in lower case
 ---| "date" # YYYY-MM-DD
 ---| "timestamp" # as `perigee.Time`, whatever zone was given

@@ -360,6 +360,15 @@ static const struct {
     {"number", "\"1\"", NULL}, {"number", "true", NULL},
     {"integer", "3", "3"}, {"integer", "3.0", "3"}, {"integer", "3e2", "300"},
     {"integer", "3.5", NULL}, {"integer", "12345678901234567890", "12345678901234567890"},
+    {"number", "1e308", "1e+308"}, {"number", "1e309", NULL}, {"number", "-1e999", NULL},
+    {"integer", "15e-1", NULL}, {"integer", "-0", "0"}, {"integer", "1e17", "100000000000000000"},
+    {"integer", "9007199254740992", "9.007199254741e+15"}, {"integer", "9007199254740993", "9007199254740993"},
+    {"integer", "12345678901234567890123", "12345678901234567890123"},
+    {"integer", "12345678901234567890123.0", "12345678901234567890123"}, {"integer", "12345678901234567890123.5", NULL},
+    {"integer", "1e30", "1000000000000000000000000000000"}, {"integer", "1e999", NULL}, {"integer", "1e-999", NULL},
+    {"integer", "1e99999999999999999999", NULL}, {"integer", "\"3\"", NULL},
+    {"decimal", "1e1000", NULL}, {"table", "{\"a\":[1e1000]}", NULL}, {"list", "[-1e1000]", NULL},
+    {"table", "{\"1e1000\":\"-1e1000\"}", "{\"1e1000\":\"-1e1000\"}"},
     {"boolean", "true", "true"}, {"boolean", "false", "false"}, {"boolean", "0", NULL},
     {"decimal", "1.50", "1.50"}, {"decimal", "\"1.50\"", "1.50"}, {"decimal", "\"\"", NULL},
     {"decimal", "\"x\"", NULL}, {"decimal", "[]", NULL},
@@ -411,6 +420,24 @@ static void inputs_are_checked_by_their_word(void **state UNUSED)
 {
     for (size_t i = 0; i < COUNT(inputs); i++)
         check_input(i);
+}
+
+static void
+numbers_that_no_script_has_are_the_clients_fault(void **state UNUSED)
+{
+    struct order o;
+
+    order_open(&o, NULL);
+    assert_false(send(&o, "lua", "{\"n\":1e1000}"));
+    assert_int_equal(o.w.err.code, ERR_INVALID_INPUT);
+    assert_string_equal(o.w.err.text,
+                        "the input has a number of more than 1,000 digits");
+    assert_false(send(&o, "create", "{\"customer\":\"c\",\"total\":1e1000}"));
+    assert_int_equal(o.w.err.code, ERR_INVALID_INPUT);
+    assert_string_equal(o.w.err.extra,
+                        "\"errors\":[{\"field\":\"total\",\"message\":"
+                        "\"decimal expected, 1e1000 given\"}]");
+    order_close(&o);
 }
 
 /* ---- wrong uses ---- */
@@ -594,6 +621,7 @@ int main(void)
         cmocka_unit_test(an_unknown_command_is_not_found),
         cmocka_unit_test(every_faulty_field_is_named),
         cmocka_unit_test(inputs_are_checked_by_their_word),
+        cmocka_unit_test(numbers_that_no_script_has_are_the_clients_fault),
         cmocka_unit_test(wrong_uses_are_told_the_right_one),
         cmocka_unit_test(apply_cannot_refuse_or_know_the_future),
         cmocka_unit_test(an_event_type_without_apply_is_an_error),
