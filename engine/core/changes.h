@@ -5,8 +5,8 @@
  *   begin     the overlay is empty; the events of the batch are known
  *   event     opens a journal; undo takes back all that this event did
  *   get put   …change the overlay; a row that must be known is fetched once,
- *             and where a handler asks for its own aggregate's row, the rows of
- *             all the batch's aggregates come in the same query
+ *             and where a handler asks for its own aggregate's row, those of the
+ *             batch's next aggregates come in the same query
  *   seal      coalesces each row to one change and sorts: by table, by key
  *   reset     forgets everything, memory is kept
  *

@@ -63,8 +63,8 @@ struct picture {
     uint64_t processed, failed, lag;
     bool store_asked; /* there is a keeper that would know */
     uint64_t store_silence_ms;
-    char store_error[256];
-    size_t fault_count; /* scripts that did not load */
+    char store_error[256]; /* of the last beat, or of the last try to open */
+    size_t fault_count;    /* scripts that did not load */
     enum health_status status;
     struct arena arena;
 };
@@ -157,8 +157,18 @@ static bool is_store_silent(const struct picture *p)
     return p->store_asked && p->store_silence_ms > STORE_SILENCE_MAX_MS;
 }
 
+/* The engine could not open it yet, and tries again. */
+static bool is_store_refused(const struct picture *p)
+{
+    return !p->open && p->store_error[0] != '\0';
+}
+
 static struct indicator judge_store(struct picture *p)
 {
+    if (is_store_refused(p))
+        return (struct indicator){
+            HEALTH_UNHEALTHY,
+            arena_printf(&p->arena, "not opened: %s", p->store_error)};
     if (!is_store_silent(p))
         return (struct indicator){HEALTH_HEALTHY, "answers"};
     return (struct indicator){
@@ -223,8 +233,11 @@ static void take_picture(struct engine *engine, struct picture *p)
     *p = (struct picture){.engine = engine,
                           .open = engine_is_open(engine),
                           .phase = engine_phase(engine)};
-    if (!p->open)
+    if (!p->open) {
+        engine_start_error(engine, p->store_error, sizeof(p->store_error));
+        p->status = judge_store(p).status;
         return;
+    }
     p->store_asked = engine->keeper != NULL;
     if (p->store_asked)
         p->store_silence_ms = keeper_silence_ms(engine->keeper, p->store_error,
@@ -311,6 +324,9 @@ static void write_own_indicators(struct json_out *out, struct picture *p)
         open_indicator(out, "store", judge_store(p));
         json_put_text(out, "kind", store_kind_name(p->engine->store));
         json_put_u64(out, "silence_ms", p->store_silence_ms);
+        close_indicator(out);
+    } else if (is_store_refused(p)) {
+        open_indicator(out, "store", judge_store(p));
         close_indicator(out);
     }
     if (p->open) {
