@@ -43,14 +43,18 @@ struct pg_args {
 void pg_args_clear(struct pg_args *args);
 void pg_args_done(struct pg_args *args);
 
+/* What is put between these two are the array's elements, `count` of them. */
 void pg_array_begin(struct pg_args *args, enum pg_type element, size_t count);
 void pg_array_end(struct pg_args *args);
 
+/* Of any type. */
 void pg_put_null(struct pg_args *args);
+/* bigint */
 void pg_put_i64(struct pg_args *args, int64_t value);
 /* Positions, versions, limits.  What is larger than PostgreSQL's type becomes
  * its largest: no position and no count is beyond that. */
 void pg_put_u64(struct pg_args *args, uint64_t value);
+/* integer */
 void pg_put_i32(struct pg_args *args, int32_t value);
 void pg_put_u32(struct pg_args *args, uint32_t value);
 /* Text and json; STR_NONE is null. */

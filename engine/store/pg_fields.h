@@ -14,6 +14,7 @@
 #define PG_EPOCH_DAYS 10957
 #define PG_EPOCH_US   ((int64_t)PG_EPOCH_DAYS * 86400 * 1000000)
 
+/* Any type; the others below are for bigint and integer. */
 bool pg_is_null(const PGresult *rows, int row, int column);
 int64_t pg_i64(const PGresult *rows, int row, int column);
 /* A position, a version: null is 0. */
@@ -41,4 +42,5 @@ struct value pg_value(const PGresult *rows, int row, int column,
     " e.recorded_at"
 #define PG_EVENT_COLUMN_COUNT 15
 
+/* The row's event; its texts are in the result. */
 struct event pg_event(const PGresult *rows, int row);

@@ -119,9 +119,8 @@ static bool advance(struct pg_conn *conn, uint32_t *steps_out, struct err *err)
 
     if (!lock_migrations(conn, err) || !read_meta(conn, &meta, err))
         return false;
-    if (!meta.is_there &&
-        (pg_script(conn, pg_schema_meta, err) != PG_DONE ||
-         !read_meta(conn, &meta, err)))
+    if (!meta.is_there && (pg_script(conn, pg_schema_meta, err) != PG_DONE ||
+                           !read_meta(conn, &meta, err)))
         return false;
     step = next_step(&meta);
     if (step != NULL && !make_step(conn, step, err))

@@ -41,6 +41,7 @@ static inline struct pg_store *pg_store_of(struct store *store)
     return CONTAINER_OF(store, struct pg_store, base);
 }
 
+/* A loan of the store's pool: see pg_pool_acquire and pg_pool_release. */
 struct pg_conn *pg_borrow(struct store *store, const char *who,
                           struct err *err) MUST_USE;
 void pg_give_back(struct store *store, struct pg_conn *conn);
@@ -53,6 +54,7 @@ struct pg_seat {
     struct pg_conn *conn; /* NULL: not connected, or given back */
 };
 
+/* Reserves the place, and gives it back; connects to nothing. */
 void pg_seat_init(struct pg_seat *seat, struct pg_store *store,
                   const struct pg_target *target, const char *who);
 void pg_seat_done(struct pg_seat *seat);
@@ -82,38 +84,43 @@ void pg_quote_columns(struct buf *out, const struct table_def *table,
 
 /* ---- pg_migrate.c ---- */
 
-bool pg_migrate(struct store *store, uint32_t *steps_out, struct err *err);
-bool pg_check_schema(struct store *store, struct err *err);
-bool pg_log_id(struct store *store, struct uuid *out, struct err *err);
+/* As store/store.h says of store_*. */
+bool pg_migrate(struct store *store, uint32_t *steps_out,
+                struct err *err) MUST_USE;
+bool pg_check_schema(struct store *store, struct err *err) MUST_USE;
+bool pg_log_id(struct store *store, struct uuid *out, struct err *err) MUST_USE;
 
 /* ---- pg_append.c ---- */
 
-struct store_writer *pg_writer_open(struct store *store, struct err *err);
+/* As store/store.h says of store_*. */
+struct store_writer *pg_writer_open(struct store *store,
+                                    struct err *err) MUST_USE;
 void pg_writer_close(struct store_writer *writer);
 bool pg_append_begin(struct store_writer *writer, struct log_place known,
                      struct arena *arena, struct append_delta *out,
-                     struct err *err);
+                     struct err *err) MUST_USE;
 bool pg_append_lookup(struct store_writer *writer, struct append_lookup *lookup,
-                      struct err *err);
+                      struct err *err) MUST_USE;
 enum append_end pg_append_commit(struct store_writer *writer,
                                  const struct append_batch *batch,
-                                 struct err *err);
+                                 struct err *err) MUST_USE;
 void pg_append_abort(struct store_writer *writer);
 
 /* ---- pg_read.c ---- */
 
-bool pg_head(struct store *store, uint64_t *out, struct err *err);
+/* As store/store.h says of store_*. */
+bool pg_head(struct store *store, uint64_t *out, struct err *err) MUST_USE;
 bool pg_read_after(struct store *store, uint64_t after, uint32_t limit,
                    const struct event_filter *filter, struct event_page **out,
-                   struct err *err);
+                   struct err *err) MUST_USE;
 bool pg_read_stream(struct store *store, struct str aggregate_type,
                     struct str aggregate_id, uint64_t from_version,
                     uint32_t limit, enum read_direction direction,
-                    struct event_page **out, struct err *err);
+                    struct event_page **out, struct err *err) MUST_USE;
 bool pg_list_streams(struct store *store, struct str aggregate_type,
                      uint64_t after, uint32_t limit, struct arena *arena,
                      struct stream_row **rows_out, size_t *count_out,
-                     struct err *err);
+                     struct err *err) MUST_USE;
 
 /* ---- pg_lease.c ---- */
 
@@ -123,39 +130,45 @@ bool pg_list_streams(struct store *store, struct str aggregate_type,
     " c.epoch, c.owner, coalesce(c.expires_at <= clock_timestamp(), true),"    \
     " c.events_processed, c.updated_at"
 
+/* Reads them from `column` on. */
 struct checkpoint pg_checkpoint(const PGresult *rows, int row, int column,
                                 struct arena *arena);
 /* The four columns of a checkpoint's key. */
 void pg_put_slice(struct pg_args *args, const struct slice *slice);
 
+/* As store/store.h says of store_*. */
 enum lease_end pg_lease_take(struct store *store, const struct slice *slice,
                              struct uuid owner, uint32_t ttl_ms,
-                             struct checkpoint *out, struct err *err);
-bool pg_lease_release(struct store *store, struct uuid owner, struct err *err);
+                             struct checkpoint *out, struct err *err) MUST_USE;
+bool pg_lease_release(struct store *store, struct uuid owner,
+                      struct err *err) MUST_USE;
 bool pg_list_checkpoints(struct store *store, struct arena *arena,
                          struct checkpoint **rows_out, size_t *count_out,
-                         struct err *err);
+                         struct err *err) MUST_USE;
 
 /* ---- pg_keeper.c ---- */
 
-struct store_keeper *pg_keeper_open(struct store *store, struct err *err);
+/* As store/store.h says of store_*. */
+struct store_keeper *pg_keeper_open(struct store *store,
+                                    struct err *err) MUST_USE;
 void pg_keeper_close(struct store_keeper *keeper);
 bool pg_keeper_beat(struct store_keeper *keeper, struct uuid owner,
                     uint32_t ttl_ms, struct arena *arena, struct beat *out,
-                    struct err *err);
+                    struct err *err) MUST_USE;
 bool pg_keeper_wait(struct store_keeper *keeper, int wake_fd,
                     uint32_t timeout_ms, uint64_t *head_out);
 
 /* ---- pg_projection.c ---- */
 
+/* As store/store.h says of store_*. */
 bool pg_projection_find(struct store *store, struct str name,
                         struct arena *arena, struct projection_def *out,
-                        struct err *err);
+                        struct err *err) MUST_USE;
 bool pg_projection_install(struct store *store,
                            const struct projection_def *def, uint64_t position,
-                           struct err *err);
+                           struct err *err) MUST_USE;
 bool pg_projection_note(struct store *store, const struct projection_def *def,
-                        struct err *err);
+                        struct err *err) MUST_USE;
 
 /* ---- pg_flush.c ---- */
 
@@ -165,18 +178,21 @@ void pg_flush(struct pg_conn *conn, const char *schema, uint32_t generation,
 
 /* ---- pg_commit.c ---- */
 
+/* As store/store.h says of store_*. */
 enum commit_end pg_commit_batch(struct store *store,
                                 const struct batch_commit *batch,
-                                struct err *err);
+                                struct err *err) MUST_USE;
 enum commit_end pg_commit_settle(struct store *store,
                                  const struct batch_commit *batch,
-                                 struct err *err);
+                                 struct err *err) MUST_USE;
 
 /* ---- pg_rows.c ---- */
 
+/* As store/store.h says of store_*. */
 bool pg_rows_get(struct store *store, const struct table_def *table,
                  uint32_t generation, const struct value *keys, size_t count,
-                 struct arena *arena, struct row **rows_out, struct err *err);
+                 struct arena *arena, struct row **rows_out,
+                 struct err *err) MUST_USE;
 bool pg_rows_list(struct store *store, const struct row_query *query,
                   struct arena *arena, struct row **rows_out, size_t *count_out,
-                  struct err *err);
+                  struct err *err) MUST_USE;

@@ -21,6 +21,7 @@ struct pg_pool_options {
     uint32_t timeout_ms;            /* wait for one, then ERR_POOL_TIMEOUT */
 };
 
+/* Connects to nothing yet. */
 struct pg_pool *pg_pool_new(const struct pg_pool_options *options);
 /* All loans must be back. */
 void pg_pool_free(struct pg_pool *pool);
