@@ -25,8 +25,9 @@ stds.aggregate = sandbox("reject")
 stds.projection = sandbox("retry")
 stds.settings = { read_globals = { "env", "secret_file" } }
 
-files["lua/aggregates/"].std = "aggregate"
-files["projections/"].std = "projection"
+-- The example stands here as it does in the documents, remarks beside the code.
+files["lua/aggregates/"] = { std = "aggregate", max_line_length = 120 }
+files["projections/"] = { std = "projection", max_line_length = 120 }
 files["examples/*/aggregates/"].std = "aggregate"
 files["examples/*/lua/aggregates/"].std = "aggregate"
 files["examples/*/projections/"].std = "projection"

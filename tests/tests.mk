@@ -93,7 +93,7 @@ lint-spelling:
 check-gcc check-clang: check-%:
 	@$(PARALLEL) -s CC=$* WERROR=-Werror BUILD=$(BUILD)/$@ program unit-programs
 
-TIDY_FLAGS = -std=gnu11 -iquote engine -DPERIGEE_FAULTS $(PKG_CFLAGS) \
+TIDY_FLAGS = -std=gnu11 -iquote engine -DPERIGEE_FAULTS -D_GNU_SOURCE= $(PKG_CFLAGS) \
              -DPERIGEE_VERSION='""' -DPERIGEE_COMMIT='""' \
              $(if $(filter %/base/err.c,$<),,-include tests/lint/analyser.h)
 

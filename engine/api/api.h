@@ -69,4 +69,5 @@ struct api_route {
     bool blocks;
     const char *summary;
 };
+/* The whole table, for documents and tests. */
 const struct api_route *api_routes(size_t *count_out);

@@ -24,6 +24,8 @@ struct decimal {
     uint32_t scale;
 };
 
+/* `decimal_init` makes a zero; `out` of a copy is one already, as in all
+ * functions below. */
 void decimal_init(struct decimal *d);
 void decimal_done(struct decimal *d);
 void decimal_copy(struct decimal *out, const struct decimal *from);

@@ -80,6 +80,7 @@ struct json_out {
     bool comma; /* the next value in this container needs one before it */
 };
 
+/* Writes to the end of `buf`, which stays the caller's. */
 void json_begin(struct json_out *out, struct buf *buf);
 /* With `key` inside an object, with NULL inside an array or at the top. */
 void json_object(struct json_out *out, const char *key);

@@ -79,6 +79,8 @@ struct table_def {
     struct index_def indexes[TABLE_MAX_INDEXES];
 };
 
+/* What scripts call a kind, the column types of the two stores, and whether
+ * `add` takes it. */
 const char *value_word(enum value_kind kind);
 const char *value_pg_type(enum value_kind kind);
 const char *value_lite_type(enum value_kind kind);

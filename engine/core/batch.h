@@ -49,6 +49,8 @@ struct batch_options {
     const int *cut;
 };
 
+/* At no position yet: batch_start comes first.  What `options` points to is
+ * borrowed and outlives the batch. */
 struct batch *batch_new(const struct batch_options *options);
 void batch_free(struct batch *batch);
 
@@ -79,6 +81,7 @@ enum batch_end batch_run(struct batch *batch, struct heartbeat *beat,
 enum batch_end batch_save(struct batch *batch, struct heartbeat *beat,
                           struct err *err);
 
+/* Where the cursor stands: all before it is done, stored or not. */
 uint64_t batch_position(const struct batch *batch);
 /* False while progress is not stored or a commit has no end. */
 bool batch_is_saved(const struct batch *batch);

@@ -5,10 +5,10 @@
  *   begin     the overlay is empty; the events of the batch are known
  *   event     opens a journal; undo takes back all that this event did
  *   get put   …change the overlay; a row that must be known is fetched once,
- *             and where a handler asks for its own aggregate's row, those of the
- *             batch's next aggregates come in the same query
- *   seal      coalesces each row to one change and sorts: by table, by key
- *   reset     forgets everything, memory is kept
+ *             and where a handler asks for its own aggregate's row, those of
+ * the batch's next aggregates come in the same query seal      coalesces each
+ * row to one change and sorts: by table, by key reset     forgets everything,
+ * memory is kept
  *
  * A key's entry is what is known of the row (nothing, that it is absent, its
  * values) and what must be done to it.  Changes compose without reading as
@@ -24,6 +24,7 @@
 
 struct changes;
 
+/* An empty overlay over the tables of one generation; all is borrowed. */
 struct changes *changes_new(struct store *store,
                             const struct projection_decl *decl,
                             uint32_t generation);
@@ -41,6 +42,7 @@ void changes_begin(struct changes *changes, const struct event *const *events,
                    size_t count, enum compose_mode mode,
                    struct heartbeat *beat);
 
+/* What is written from now on belongs to this event. */
 void changes_event_begin(struct changes *changes, const struct event *event);
 /* Takes back everything since changes_event_begin. */
 void changes_event_undo(struct changes *changes);

@@ -17,6 +17,7 @@
 
 struct feed;
 
+/* Keeps the last `keep_blocks` blocks that were read; the store is borrowed. */
 struct feed *feed_new(struct store *store, size_t keep_blocks);
 void feed_free(struct feed *feed);
 

@@ -13,6 +13,7 @@ enum health_status {
     HEALTH_UNHEALTHY,
     HEALTH_CRITICAL,
 };
+/* "healthy" and the like, as documents show it. */
 const char *health_status_name(enum health_status status);
 
 /* Each appends its JSON document and returns the HTTP status (200 or 503). */

@@ -15,14 +15,16 @@
 struct keeper;
 
 struct keeper_options {
-    struct store *store;         /* borrowed, as the next two */
+    struct store *store; /* borrowed, as the next two */
     struct head *head;
-    struct subscriptions *subs;  /* may be NULL */
+    struct subscriptions *subs; /* may be NULL */
     struct uuid owner;
     uint32_t lease_ms;
     uint32_t beat_ms;
 };
 
+/* Opens the connection and starts the thread; stopping waits for a beat that
+ * is under way. */
 struct keeper *keeper_start(const struct keeper_options *options,
                             struct err *err) MUST_USE;
 void keeper_stop(struct keeper *keeper);

@@ -12,6 +12,7 @@ struct rate {
     uint64_t counts[RATE_BUCKETS];
 };
 
+/* Counts `n` now; time never goes back. */
 void rate_add(struct rate *rate, uint64_t now_ms, uint64_t n);
 /* The mean over the last `seconds` (at most 62) and the running one. */
 double rate_per_second(struct rate *rate, uint64_t now_ms, uint64_t seconds);

@@ -127,8 +127,9 @@ struct turn_end sub_close(struct sub *sub, struct heartbeat *beat) ON_WORKER;
 /* The one place where a state changes.  `reason` may be NULL. */
 void sub_move(struct sub *sub, enum subscription_state to, const char *reason);
 
+/* The lease is ours: shows its position and generation. */
 void sub_show_lease(struct sub *sub, const struct checkpoint *taken);
-/* Where another engine stands with it. */
+/* Where it stands although this engine does not run it. */
 void sub_show_refused(struct sub *sub, const struct checkpoint *other);
 /* True once after the keeper said that the lease is gone. */
 bool sub_has_lost_lease(struct sub *sub);

@@ -39,6 +39,7 @@ enum subscription_state {
     SUB_STOPPED,
     SUB_ERROR,
 };
+/* "catching_up" and the like, as documents show it. */
 const char *subscription_state_name(enum subscription_state state);
 
 struct subscriptions_options {

@@ -18,6 +18,8 @@ struct http_options {
     uint32_t max_body_bytes;
 };
 
+/* Listens and serves at once; the engine need not be open yet and outlives the
+ * server.  `options` is copied. */
 struct http_server *http_start(struct engine *engine,
                                const struct http_options *options,
                                struct err *err) MUST_USE;

@@ -36,7 +36,7 @@ struct store_options {
     const char *url;         /* sqlite:PATH, postgresql://…, postgres://… */
     const char *direct_url;  /* for LISTEN and migrations; NULL: `url` */
     const char *read_schema; /* where read models live (PostgreSQL) */
-    uint32_t pool_size;      /* connections at most, writer and keeper included */
+    uint32_t pool_size; /* connections at most, writer and keeper included */
     uint32_t pool_timeout_ms;
     uint32_t statement_timeout_ms;
 };
@@ -44,10 +44,11 @@ struct store_options {
 /* Parses the URL and prepares; connects lazily (PostgreSQL) or opens the file,
  * creating it and its folder (SQLite).  The options' texts are copied.
  * ERR_CONFIG for a URL that no store understands. */
-struct store *store_open(const struct store_options *options, struct err *err)
-    MUST_USE;
+struct store *store_open(const struct store_options *options,
+                         struct err *err) MUST_USE;
 void store_close(struct store *store);
 
+/* Which of the two it is. */
 enum store_kind store_kind(const struct store *store);
 /* "sqlite" or "postgresql". */
 const char *store_kind_name(const struct store *store);
@@ -59,20 +60,20 @@ uint32_t store_connections(struct store *store);
 /* Creates or upgrades the schema under a lock; safe to run twice and from
  * several processes at once.  `*steps_out` counts the steps that this call
  * made. */
-bool store_migrate(struct store *store, uint32_t *steps_out, struct err *err)
-    MUST_USE;
+bool store_migrate(struct store *store, uint32_t *steps_out,
+                   struct err *err) MUST_USE;
 /* True when this binary may run against the schema as it is.  ERR_CONFIG says
  * what is wrong (no schema, too old, too new for this binary, not UTF8). */
 bool store_check_schema(struct store *store, struct err *err) MUST_USE;
 /* The log's incarnation: made with the log, changed on restore. */
-bool store_log_id(struct store *store, struct uuid *out, struct err *err)
-    MUST_USE;
+bool store_log_id(struct store *store, struct uuid *out,
+                  struct err *err) MUST_USE;
 
 /* SQLite serves one engine.  Claims the database for this process until it is
  * closed, and leaves `address` beside the file for commands to find;
  * ERR_CONFLICT says who serves it.  On PostgreSQL nothing is to be claimed. */
-bool store_claim(struct store *store, const char *address, struct err *err)
-    MUST_USE;
+bool store_claim(struct store *store, const char *address,
+                 struct err *err) MUST_USE;
 /* Where a running engine serves this URL's database, as it was left by
  * store_claim and is still locked; false when nobody does (always, for
  * PostgreSQL). */
@@ -93,8 +94,8 @@ bool store_find_server(const char *url, char *address, size_t size) MUST_USE;
  * taken before the rows were sent), and the delta, or when it is cut a lookup
  * of the batch's ids, then shows whether the events are there.
  */
-struct store_writer *store_writer_open(struct store *store, struct err *err)
-    MUST_USE;
+struct store_writer *store_writer_open(struct store *store,
+                                       struct err *err) MUST_USE;
 void store_writer_close(struct store_writer *writer);
 
 /* Another writer's event. */
@@ -126,6 +127,8 @@ struct append_delta {
     size_t count;
 };
 
+/* Opens the transaction, takes the log's lock and tells what moved behind
+ * `known`; blocks while another writer has the lock. */
 bool store_append_begin(struct store_writer *writer, struct log_place known,
                         struct arena *arena, struct append_delta *out,
                         struct err *err) MUST_USE;
@@ -149,8 +152,8 @@ struct append_lookup {
 
 /* One round trip.  Only between begin and commit. */
 bool store_append_lookup(struct store_writer *writer,
-                         struct append_lookup *lookup, struct err *err)
-    MUST_USE;
+                         struct append_lookup *lookup,
+                         struct err *err) MUST_USE;
 
 struct append_row {
     const struct event *event; /* complete: position, version, recorded_at */
@@ -164,9 +167,9 @@ struct append_batch { /* grows with what must commit with the events */
 
 enum append_end {
     APPEND_COMMITTED,
-    APPEND_STALE,       /* a unique key: forget heads, look ids up, decide again */
-    APPEND_REFUSED,     /* by the data (SQLSTATE 22, other 23): ERR_DATA; try
-                           each request alone */
+    APPEND_STALE,   /* a unique key: forget heads, look ids up, decide again */
+    APPEND_REFUSED, /* by the data (SQLSTATE 22, other 23): ERR_DATA; try
+                       each request alone */
     APPEND_ROLLED_BACK, /* nothing happened; may be tried again */
     APPEND_UNCERTAIN,
 };
@@ -186,15 +189,17 @@ struct event_filter { /* STR_NONE: any */
     struct str aggregate_type;
 };
 
+/* The position of the last committed event; 0 while the log is empty. */
 bool store_head(struct store *store, uint64_t *out, struct err *err) MUST_USE;
 
 #define PAGE_MAX_BYTES (8u << 20)
 
 /* Events with position > `after`, ascending, at most `limit`, read in one
  * snapshot.  A page also ends behind PAGE_MAX_BYTES (at least one event): fewer
- * than `limit` is not the end of the log; a page that did not move is.  With a filter at most 100,000 positions are looked at in one
- * call; page->scanned_to says how far it got (never beyond the
- * snapshot's head; `after` when nothing was there). */
+ * than `limit` is not the end of the log; a page that did not move is.  With a
+ * filter at most 100,000 positions are looked at in one call; page->scanned_to
+ * says how far it got (never beyond the snapshot's head; `after` when nothing
+ * was there). */
 bool store_read_after(struct store *store, uint64_t after, uint32_t limit,
                       const struct event_filter *filter,
                       struct event_page **out, struct err *err) MUST_USE;
@@ -254,8 +259,8 @@ enum lease_end { LEASE_FAILED = -1, LEASE_REFUSED, LEASE_TAKEN };
  * partitions.  Texts of `*out` are those of `slice`. */
 enum lease_end store_lease_take(struct store *store, const struct slice *slice,
                                 struct uuid owner, uint32_t ttl_ms,
-                                struct checkpoint *out, struct err *err)
-    MUST_USE;
+                                struct checkpoint *out,
+                                struct err *err) MUST_USE;
 /* Gives back all leases of `owner`; epochs stay. */
 bool store_lease_release(struct store *store, struct uuid owner,
                          struct err *err) MUST_USE;
@@ -265,13 +270,13 @@ bool store_list_checkpoints(struct store *store, struct arena *arena,
                             struct err *err) MUST_USE;
 
 /* The keeper's connection also listens for notices of other writers. */
-struct store_keeper *store_keeper_open(struct store *store, struct err *err)
-    MUST_USE;
+struct store_keeper *store_keeper_open(struct store *store,
+                                       struct err *err) MUST_USE;
 void store_keeper_close(struct store_keeper *keeper);
 
 struct beat {
     uint64_t head;
-    struct uuid log_id; /* differs from the one at start: another log */
+    struct uuid log_id;      /* differs from the one at start: another log */
     struct checkpoint *held; /* slices of the owner, renewed; in the arena */
     size_t held_count;
 };
@@ -305,8 +310,8 @@ struct projection_def {
     size_t table_count;
 };
 
-/* The live generation installed under that name; false with ERR_NOT_FOUND when nothing is.
- * `tables` stays NULL.  Texts are in the arena. */
+/* The live generation installed under that name; false with ERR_NOT_FOUND when
+ * nothing is. `tables` stays NULL.  Texts are in the arena. */
 bool store_projection_find(struct store *store, struct str name,
                            struct arena *arena, struct projection_def *out,
                            struct err *err) MUST_USE;
@@ -325,8 +330,8 @@ bool store_projection_install(struct store *store,
 /* Notes that the installed projection now runs this script (same tables);
  * only while holding its lease. */
 bool store_projection_note(struct store *store,
-                           const struct projection_def *def, struct err *err)
-    MUST_USE;
+                           const struct projection_def *def,
+                           struct err *err) MUST_USE;
 
 /* ---- projections: committing a batch ---- */
 
@@ -356,9 +361,9 @@ struct table_change {
 struct batch_commit {
     struct slice slice;
     uint64_t epoch;
-    uint64_t from;            /* the checkpoint that the batch was run from */
-    uint64_t to;              /* the last event looked at; > from, always */
-    struct uuid to_event_id;  /* what stood there when it was read */
+    uint64_t from;             /* the checkpoint that the batch was run from */
+    uint64_t to;               /* the last event looked at; > from, always */
+    struct uuid to_event_id;   /* what stood there when it was read */
     uint64_t events_processed; /* to add to the checkpoint's count */
     uint32_t ttl_ms;           /* the commit renews the lease */
     const struct table_change *tables; /* sorted by name */
@@ -403,8 +408,8 @@ struct row {
 /* The rows of a generation's table by key, for handlers: rows_out[i] belongs
  * to keys[i], values NULL when there is none.  In the arena. */
 bool store_rows_get(struct store *store, const struct table_def *table,
-                    uint32_t generation, const struct value *keys,
-                    size_t count, struct arena *arena, struct row **rows_out,
+                    uint32_t generation, const struct value *keys, size_t count,
+                    struct arena *arena, struct row **rows_out,
                     struct err *err) MUST_USE;
 
 #define ROWS_MAX_FILTERS 8

@@ -21,8 +21,7 @@ struct store_ops {
     bool (*append_lookup)(struct store_writer *, struct append_lookup *,
                           struct err *);
     enum append_end (*append_commit)(struct store_writer *,
-                                     const struct append_batch *,
-                                     struct err *);
+                                     const struct append_batch *, struct err *);
     void (*append_abort)(struct store_writer *);
     bool (*head)(struct store *, uint64_t *, struct err *);
     bool (*read_after)(struct store *, uint64_t, uint32_t,
@@ -51,11 +50,10 @@ struct store_ops {
                                uint64_t, struct err *);
     bool (*projection_note)(struct store *, const struct projection_def *,
                             struct err *);
-    enum commit_end (*commit_batch)(struct store *,
-                                    const struct batch_commit *, struct err *);
+    enum commit_end (*commit_batch)(struct store *, const struct batch_commit *,
+                                    struct err *);
     enum commit_end (*commit_settle)(struct store *,
-                                     const struct batch_commit *,
-                                     struct err *);
+                                     const struct batch_commit *, struct err *);
     bool (*rows_get)(struct store *, const struct table_def *, uint32_t,
                      const struct value *, size_t, struct arena *,
                      struct row **, struct err *);

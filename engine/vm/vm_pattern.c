@@ -387,6 +387,7 @@ void match_init(struct match *m, lua_State *L, struct str subject,
 
 const char *match_at(struct match *m, const char *s)
 {
+    CHECK(s != NULL); /* as an end of a match it means that there is none */
     m->level = 0;
     return match(m, s, m->pattern);
 }

@@ -29,7 +29,8 @@ static const struct source *find_module(const struct vm *vm, const char *name)
     return NULL;
 }
 
-static void refuse_unknown(lua_State *L, struct vm *vm, const char *name)
+static void NORETURN refuse_unknown(lua_State *L, struct vm *vm,
+                                    const char *name)
 {
     const struct source_tree *tree = vm->modules;
     size_t found = 0;

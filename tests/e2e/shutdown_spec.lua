@@ -33,7 +33,7 @@ local function start(settings, more)
   end
   engine = server.start_new {
     projections = projections,
-    settings = { shutdown = settings },
+    settings = { shutdown = settings, partitions = { lease_seconds = 3 } },
   }
 end
 

@@ -31,7 +31,7 @@ static inline struct client client_open(const char *address)
     struct client client = {.fd = socket(AF_INET, SOCK_STREAM, 0)};
 
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    to.sin_port = htons((uint16_t)atoi(strrchr(address, ':') + 1));
+    to.sin_port = htons((uint16_t)strtoul(strrchr(address, ':') + 1, NULL, 10));
     CHECK(connect(client.fd, (struct sockaddr *)&to, sizeof(to)) == 0);
     return client;
 }
@@ -118,7 +118,7 @@ static inline bool take_head(struct client *client, struct answer *answer)
     len = (size_t)(end - client->got.ptr) + 4;
     snprintf(answer->head, sizeof(answer->head), "%.*s", (int)len,
              client->got.ptr);
-    answer->status = atoi(answer->head + sizeof("HTTP/1.1"));
+    answer->status = (int)strtol(answer->head + sizeof("HTTP/1.1"), NULL, 10);
     take_front(&client->got, len);
     return true;
 }

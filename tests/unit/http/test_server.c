@@ -160,7 +160,8 @@ static void head_has_the_length_and_no_body(void **state)
     client_say(&f->client, "HEAD /health/live HTTP/1.1\r\nHost: x\r\n\r\n");
     client_answer(&f->client, &f->answer, false);
     assert_int_equal(f->answer.status, 200);
-    assert_true(atoi(answer_header(&f->answer, "Content-Length")) > 20);
+    assert_true(strtol(answer_header(&f->answer, "Content-Length"), NULL, 10) >
+                20);
     assert_goes_on(f);
 }
 
