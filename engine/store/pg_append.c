@@ -303,7 +303,7 @@ static const char insert_sql[] =
     "    $4::uuid[], $5::text[], $6::integer[], $7::text[], $8::text[],"
     "    $9::text[], $10::text[], $11::text[], $12::text[],"
     "    $13::timestamptz[], $14::timestamptz[], $15::json[], $16::json[])"
-    "  as u(position, stream_id, aggregate_version, event_id, event_type,"
+    "  as u(stream_id, position, aggregate_version, event_id, event_type,"
     "    event_version, aggregate_type, aggregate_id, tenant_id, actor_id,"
     "    correlation_id, causation_id, occurred_at, recorded_at, data,"
     "    metadata)),"
@@ -312,46 +312,79 @@ static const char insert_sql[] =
     "    where stream_id = position),"
     " new_ids as (insert into perigee.event_ids (event_id, position)"
     "   select event_id, position from u)"
-    "insert into perigee.events (position, stream_id, aggregate_version,"
+    "insert into perigee.events (stream_id, position, aggregate_version,"
     "    event_id, event_type, event_version, aggregate_type, aggregate_id,"
     "    tenant_id, actor_id, correlation_id, causation_id, occurred_at,"
     "    recorded_at, data, metadata)"
     " select * from u";
 
-static const char notify_sql[] = "select pg_notify('perigee', $1::text)";
-
+/* Its parameters but the first, which is no member of an event. */
 /* clang-format off */
-#define ARRAY(element, put, field)                                             \
-    do {                                                                       \
-        pg_array_begin(args, element, batch->count);                           \
-        for (size_t i = 0; i < batch->count; i++)                              \
-            put(args, batch->rows[i].field);                                   \
-        pg_array_end(args);                                                    \
-    } while (0)
+#define COLUMN(type, member) {type, offsetof(struct event, member)}
+static const struct column {
+    enum pg_type type;
+    size_t offset;
+} columns[] = {
+    COLUMN(PG_INT8,        position),
+    COLUMN(PG_INT8,        aggregate_version),
+    COLUMN(PG_UUID,        event_id),
+    COLUMN(PG_TEXT,        event_type),
+    COLUMN(PG_INT4,        event_version),
+    COLUMN(PG_TEXT,        aggregate_type),
+    COLUMN(PG_TEXT,        aggregate_id),
+    COLUMN(PG_TEXT,        tenant_id),
+    COLUMN(PG_TEXT,        actor_id),
+    COLUMN(PG_TEXT,        correlation_id),
+    COLUMN(PG_TEXT,        causation_id),
+    COLUMN(PG_TIMESTAMPTZ, occurred_at_us),
+    COLUMN(PG_TIMESTAMPTZ, recorded_at_us),
+    COLUMN(PG_JSON,        data),
+    COLUMN(PG_JSON,        metadata),
+};
 /* clang-format on */
+
+/* What a type of the statement is in memory. */
+static void put_member(struct pg_args *args, enum pg_type type,
+                       const void *member)
+{
+    if (type == PG_INT8)
+        pg_put_u64(args, *(const uint64_t *)member);
+    else if (type == PG_INT4)
+        pg_put_u32(args, *(const uint32_t *)member);
+    else if (type == PG_UUID)
+        pg_put_uuid(args, *(const struct uuid *)member);
+    else if (type == PG_TIMESTAMPTZ)
+        pg_put_time(args, *(const int64_t *)member);
+    else
+        pg_put_str(args, *(const struct str *)member);
+}
+
+static void put_column(struct pg_args *args, const struct append_batch *batch,
+                       const struct column *column)
+{
+    pg_array_begin(args, column->type, batch->count);
+    for (size_t i = 0; i < batch->count; i++) {
+        const char *event = (const char *)batch->rows[i].event;
+
+        put_member(args, column->type, event + column->offset);
+    }
+    pg_array_end(args);
+}
 
 static void send_insert(struct pg_conn *conn, const struct append_batch *batch)
 {
     struct pg_args *args = pg_args(conn);
 
-    ARRAY(PG_INT8, pg_put_u64, event->position);
-    ARRAY(PG_INT8, pg_put_u64, stream_id);
-    ARRAY(PG_INT8, pg_put_u64, event->aggregate_version);
-    ARRAY(PG_UUID, pg_put_uuid, event->event_id);
-    ARRAY(PG_TEXT, pg_put_str, event->event_type);
-    ARRAY(PG_INT4, pg_put_u32, event->event_version);
-    ARRAY(PG_TEXT, pg_put_str, event->aggregate_type);
-    ARRAY(PG_TEXT, pg_put_str, event->aggregate_id);
-    ARRAY(PG_TEXT, pg_put_str, event->tenant_id);
-    ARRAY(PG_TEXT, pg_put_str, event->actor_id);
-    ARRAY(PG_TEXT, pg_put_str, event->correlation_id);
-    ARRAY(PG_TEXT, pg_put_str, event->causation_id);
-    ARRAY(PG_TIMESTAMPTZ, pg_put_time, event->occurred_at_us);
-    ARRAY(PG_TIMESTAMPTZ, pg_put_time, event->recorded_at_us);
-    ARRAY(PG_JSON, pg_put_str, event->data);
-    ARRAY(PG_JSON, pg_put_str, event->metadata);
+    pg_array_begin(args, PG_INT8, batch->count);
+    for (size_t i = 0; i < batch->count; i++)
+        pg_put_u64(args, batch->rows[i].stream_id);
+    pg_array_end(args);
+    for (size_t i = 0; i < COUNT(columns); i++)
+        put_column(args, batch, &columns[i]);
     pg_send(conn, insert_sql);
 }
+
+static const char notify_sql[] = "select pg_notify('perigee', $1::text)";
 
 /* Other instances wake by it; once a batch, since notices serialise commits. */
 static void send_notice(struct pg_conn *conn, uint64_t head)

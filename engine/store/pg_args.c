@@ -144,6 +144,13 @@ static void put_double(struct pg_args *args, double number)
     pg_put_i64(args, (int64_t)bits);
 }
 
+static void put_flag(struct pg_args *args, bool flag)
+{
+    uint8_t byte = flag;
+
+    put(args, &byte, sizeof(byte));
+}
+
 void pg_put_value(struct pg_args *args, const struct value *value)
 {
     switch (value->kind) {
@@ -168,7 +175,7 @@ void pg_put_value(struct pg_args *args, const struct value *value)
         put_double(args, value->number);
         break;
     case VALUE_BOOLEAN:
-        put(args, &(uint8_t){value->flag}, 1);
+        put_flag(args, value->flag);
         break;
     case VALUE_DATE:
         pg_put_i32(args, value->days - PG_EPOCH_DAYS);

@@ -153,7 +153,7 @@ bool pg_keeper_beat(struct store_keeper *base, struct uuid owner,
     if (!connect_again(keeper, err))
         return false;
     ok = run_beat(keeper->seat.conn, owner, ttl_ms, arena, out, err);
-    if (keeper->seat.conn != NULL && !pg_conn_is_open(keeper->seat.conn))
+    if (!pg_conn_is_open(keeper->seat.conn))
         keeper->listening = NULL;
     pg_seat_rest(&keeper->seat);
     return ok;
