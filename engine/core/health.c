@@ -109,6 +109,8 @@ static struct indicator judge_lag(const struct engine_options *options,
     const char *message =
         arena_printf(arena, "%" PRIu64 " events behind", seen->lag_events);
 
+    if (seen->state == SUB_STARTING) /* from where is not known yet */
+        return (struct indicator){HEALTH_UNKNOWN, "starting"};
     if (seen->lag_events >= options->lag_critical)
         return (struct indicator){HEALTH_CRITICAL, message};
     if (seen->lag_events >= options->lag_warning)

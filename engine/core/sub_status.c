@@ -109,7 +109,7 @@ void sub_show_refused(struct sub *sub, const struct checkpoint *other)
     sub->leased = false;
     sub->lease_lost = false;
     sub->generation = other->slice.generation;
-    sub->saved = true; /* by the other one */
+    sub->saved = true; /* by whoever ran it */
     show_position(sub, other->position, 0);
     lock_give(&sub->set->lock);
 }

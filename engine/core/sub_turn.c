@@ -91,6 +91,37 @@ static struct turn_end wait_or_fail(struct sub *sub, const struct err *err)
     return fail(sub, NULL, err);
 }
 
+/* Where a projection stands that this engine does not run: its latest
+ * generation's checkpoint. */
+static bool show_stored(struct sub *sub, struct err *err)
+{
+    struct checkpoint *rows;
+    struct checkpoint *last = NULL;
+    struct arena arena = {0};
+    size_t count;
+    bool good = store_list_checkpoints(sub->set->options.store, &arena, &rows,
+                                       &count, err);
+
+    for (size_t i = 0; good && i < count; i++)
+        if (str_eq(rows[i].slice.subscription, sub->decl->name) &&
+            (last == NULL || rows[i].slice.generation > last->slice.generation))
+            last = &rows[i];
+    if (last != NULL)
+        sub_show_refused(sub, last);
+    arena_done(&arena);
+    return good;
+}
+
+/* Tables that are installed and differ are there, and so is their position. */
+static struct turn_end refuse_tables(struct sub *sub, const struct err *err)
+{
+    struct err trouble;
+
+    if (err->code == ERR_CONFLICT && !show_stored(sub, &trouble))
+        return wait_or_fail(sub, &trouble);
+    return wait_or_fail(sub, err);
+}
+
 /* ---- tables ---- */
 
 static struct batch *make_batch(const struct sub *sub)
@@ -156,7 +187,7 @@ static struct turn_end begin(struct sub *sub, const struct checkpoint *taken)
     struct err err;
 
     if (sub->was_refused && !prepare(sub, &err))
-        return wait_or_fail(sub, &err);
+        return refuse_tables(sub, &err);
     sub->was_refused = false;
     if (sub->slice.generation != generation)
         return turn_now();
@@ -193,7 +224,7 @@ struct turn_end sub_open(struct sub *sub)
 
     if (sub->step == STEP_PREPARE) {
         if (!prepare(sub, &err))
-            return wait_or_fail(sub, &err);
+            return refuse_tables(sub, &err);
         sub->step = STEP_LEASE;
     }
     return take_lease(sub);

@@ -529,6 +529,9 @@ static void other_tables_need_a_rebuild_and_are_named(void **state UNUSED)
 
     status = restart_with(world, "seen = 'bigint'", "seen = 'double'");
     assert_int_equal(status.state, SUB_ERROR);
+    assert_int_equal(status.position, 5);
+    assert_int_equal(status.lag_events, 5);
+    assert_int_equal(status.generation, 1);
     assert_true(str_eq(status.reason,
                        STR("needs a rebuild: the tables differ: "
                            "things.columns.seen: installed \"bigint\", script "

@@ -206,6 +206,14 @@ static bool door_lease_release(struct store *store, struct uuid owner,
     return store_lease_release(door_of(store)->inner, owner, err);
 }
 
+static bool door_list_checkpoints(struct store *store, struct arena *arena,
+                                  struct checkpoint **rows_out,
+                                  size_t *count_out, struct err *err)
+{
+    return store_list_checkpoints(door_of(store)->inner, arena, rows_out,
+                                  count_out, err);
+}
+
 static bool door_find(struct store *store, struct str name, struct arena *arena,
                       struct projection_def *out, struct err *err)
 {
@@ -230,6 +238,7 @@ static const struct store_ops door_ops = {
     .read_after = door_read_after,
     .lease_take = door_lease_take,
     .lease_release = door_lease_release,
+    .list_checkpoints = door_list_checkpoints,
     .projection_find = door_find,
     .projection_install = door_install,
     .projection_note = door_note,
