@@ -18,6 +18,7 @@
 
 package.path = "tests/support/?.lua;" .. package.path
 
+local database = require "database"
 local jobs = require "jobs"
 local tap = require "tap"
 
@@ -61,6 +62,14 @@ end
 
 local suites = {}
 
+-- Programs that run beside each other must not meet in one database.
+local function give_database(job)
+  if os.getenv("PERIGEE_TEST_PG_URL") then
+    job.database = database.new("postgresql")
+    job.env.PERIGEE_TEST_PG_URL = job.database.url
+  end
+end
+
 function suites.unit(programs)
   local list = {}
   for i, path in ipairs(programs) do
@@ -69,6 +78,7 @@ function suites.unit(programs)
       argv = { path },
       env = { CMOCKA_MESSAGE_OUTPUT = "TAP" },
       limit_s = 300,
+      prepare = give_database,
     }
   end
   return list
@@ -157,6 +167,9 @@ local function main(words)
     local counts = tap.count(output, job.status)
     report(job, counts, output)
     passed, failed = passed + counts.passed, failed + counts.failed
+    if job.database then
+      job.database:drop()
+    end
   end)
   print(("%d passed, %d failed"):format(passed, failed))
   return failed == 0 and passed > 0

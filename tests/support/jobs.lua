@@ -1,10 +1,10 @@
 -- Runs programs beside each other: each in a process group of its own, its
 -- output in a file, ended when it takes too long.  A job is
 --
---     {name, argv, env = {NAME = value}, log = path, limit_s}
+--     {name, argv, env = {NAME = value}, log = path, limit_s, prepare}
 --
--- and gets `status` (an exit status, "signal 11" or "time limit") and
--- `seconds`.
+-- (`prepare(job)` is called just before it starts) and gets `status` (an exit
+-- status, "signal 11" or "time limit") and `seconds`.
 
 local clock = require "clock"
 local process = require "process"
@@ -14,6 +14,9 @@ local jobs = {}
 
 local function start(job)
   os.remove(job.log)
+  if job.prepare then
+    job.prepare(job)
+  end
   job.began = clock.now()
   job.pid = process.spawn { argv = job.argv, env = job.env, stdout = job.log, group = true }
 end

@@ -347,6 +347,7 @@ static void kill_backends(void *arg)
                    "psql -X -q -d '%s' -c \""
                    "select pg_terminate_backend(pid) from pg_stat_activity"
                    " where pid <> pg_backend_pid()"
+                   " and datname = current_database()"
                    " and backend_type = 'client backend'"
                    " order by random() limit 1\" >/dev/null 2>&1",
                    postgres_url);
