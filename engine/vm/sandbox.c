@@ -31,7 +31,7 @@ static const char *const string_taken[] = {
     "byte", "char", "len", "lower", "reverse", "sub", "upper", NULL,
 };
 static const char *const table_taken[] = {
-    "concat", "maxn", "move", "remove", NULL,
+    "concat", "maxn", "remove", NULL,
 };
 static const char *const math_taken[] = {
     "abs", "acos", "asin", "atan", "atan2", "ceil", "cos", "cosh", "deg",
@@ -51,7 +51,7 @@ static const struct library base_library =
 
 static const struct library libraries[] = {
     {"string", string_taken, vm_string_functions, vm_string_wrapped},
-    {"table",  table_taken,  vm_table_functions,  none},
+    {"table",  table_taken,  vm_table_functions,  vm_table_wrapped},
     {"math",   math_taken,   none,                none},
     {"bit",    bit_taken,    none,                none},
     {"json",   nothing,      vm_json_functions,   none},

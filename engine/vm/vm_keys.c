@@ -9,12 +9,12 @@ static void sink(lua_State *L, const struct vm_sort *sort, size_t root,
                  size_t count)
 {
     for (size_t child; (child = 2 * root + 1) < count; root = child) {
+        vm_charge(L, vm_of(L), 10);
         if (child + 1 < count && sort->less(L, sort->context, child, child + 1))
             child++;
         if (!sort->less(L, sort->context, root, child))
             return;
         sort->swap(L, sort->context, root, child);
-        vm_charge(L, vm_of(L), 10);
     }
 }
 

@@ -11,6 +11,7 @@ extern const luaL_Reg vm_base_wrapped[];
 extern const luaL_Reg vm_string_functions[];
 extern const luaL_Reg vm_string_wrapped[];
 extern const luaL_Reg vm_table_functions[];
+extern const luaL_Reg vm_table_wrapped[];
 extern const luaL_Reg vm_log_functions[];
 
 /* string.find, match, gmatch, gsub (vm_match.c). */

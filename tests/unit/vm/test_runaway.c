@@ -15,6 +15,13 @@ struct runaway {
     enum err_code code_expected; /* ERR_NONE: either of both */
 };
 
+/* A table of 30 items whose length is 2^29: with room for new keys nothing is
+ * sorted into an array. */
+#define FAR_LENGTH                                                             \
+    "local t = {} for i = 1, 250 do t['k' .. i] = 1 end for k in pairs(t) do " \
+    "t[k] = nil "                                                              \
+    "end for i = 0, 29 do t[2 ^ i] = 1 end "
+
 /* clang-format off */
 static const struct runaway runaways[] = {
     {"an empty loop",            "while true do end", ERR_SCRIPT_TIMEOUT},
@@ -41,6 +48,9 @@ static const struct runaway runaways[] = {
     {"a long sort",              "local t = {} for i = 1, 3e5 do t[i] = (i * 7919) % 100003 end while true do table.sort(t, function(a, b) return a > b end) end", ERR_SCRIPT_TIMEOUT},
     {"a plain long sort",        "local t = {} for i = 1, 5e5 do t[i] = (i * 7919) % 1000003 end while true do table.sort(t) for i = 1, 1e3 do t[i] = -i end end", ERR_SCRIPT_TIMEOUT},
     {"inserts at the front",     "local t = {} while true do table.insert(t, 1, 1) end", ERR_NONE},
+    {"an insert far away",       FAR_LENGTH "table.insert(t, 1, 1)", ERR_SCRIPT_TIMEOUT},
+    {"a sort far away",          FAR_LENGTH "table.sort(t, getmetatable)", ERR_SCRIPT_TIMEOUT},
+    {"an iterator of the past",  "local t = {} for i = 1, 5e5 do t[i] = 1 end local f = pairs(t) t = {} while true do f(t, 0) end", ERR_SCRIPT_TIMEOUT},
     {"moves",                    "table.move({ 1 }, 1, 1e9, 2)", ERR_NONE},
     {"comparing long strings",   "local a, b = ('x'):rep(3e6) .. 'a', ('x'):rep(3e6) .. 'b' while a < b do end", ERR_SCRIPT_TIMEOUT},
     {"case of long strings",     "local s = ('x'):rep(2e6) while true do s:upper() end", ERR_SCRIPT_TIMEOUT},
