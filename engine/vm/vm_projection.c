@@ -41,8 +41,9 @@ static struct target check_target(lua_State *L, const char *method,
 
     t.script = lua_touserdata(L, lua_upvalueindex(UP_SCRIPT));
     t.place = (size_t)lua_tointeger(L, lua_upvalueindex(UP_TABLE));
-    if (t.script->projection == NULL || t.vm->event == NULL)
-        vm_throw(L, "db is only usable while a handler runs");
+    if (t.script->projection == NULL || t.vm->event == NULL ||
+        t.vm->event_script != t.script)
+        vm_throw(L, "db is only usable while a handler of its projection runs");
     t.table = &t.script->projection->tables[t.place];
     if (!lua_rawequal(L, 1, lua_upvalueindex(UP_SELF)) ||
         lua_gettop(L) != count || lua_isnil(L, 2))

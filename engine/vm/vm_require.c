@@ -45,16 +45,23 @@ static void NORETURN refuse_unknown(lua_State *L, struct vm *vm,
              found > 0 ? vm->text.ptr : "none, a module's file begins with _");
 }
 
-/* Runs the module's chunk on top of the stack, which its value replaces.  A
- * module that failed may be tried again: it must not look like one that is
- * loading. */
+/* Runs the module's chunk on top of the stack, which its value replaces.  It
+ * has no time and no ids: which event needs it first depends on when the
+ * process started.  A module that failed may be tried again: it must not look
+ * like one that is loading. */
 static void run_module(lua_State *L, struct vm *vm, const struct source *module)
 {
+    struct vm_moment moment = vm->moment;
     unsigned depth = vm->depth;
     size_t keys = vm->keys.count;
 
     vm_deeper(L, vm);
-    if (lua_pcall(L, 0, 1, 0) != 0) {
+    vm->moment.kind = MOMENT_NONE;
+
+    int status = lua_pcall(L, 0, 1, 0);
+
+    vm->moment = moment;
+    if (status != 0) {
         vm->keys.count = keys;
         lua_pushnil(L);
         lua_setfield(L, 2, module->module);

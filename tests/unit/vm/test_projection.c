@@ -389,8 +389,39 @@ static void db_is_for_handlers_only(void **state UNUSED)
     recorder_open(&r, "db.things:delete 'a'");
     r.w.vm->scripts[0]->projection = NULL;
     assert_false(vm_handle(r.w.vm, r.w.script, &event, TIMEOUT_MS, &r.w.err));
-    assert_non_null(strstr(r.w.err.text, "only usable while a handler runs"));
+    assert_non_null(strstr(
+        r.w.err.text, "only usable while a handler of its projection runs"));
     recorder_close(&r);
+}
+
+static void db_is_for_its_own_projection_only(void **state UNUSED)
+{
+    struct source_tree *tree = source_tree_of(
+        "projections/other.lua",
+        STR("return { name = 'q', tables = { things = { key = 'id', columns = "
+            "{ id = 'text' } } }, on = { E = function() require('_m').db"
+            ".things:delete 'a' end } }"));
+    char path[] = "_m.lua", name[] = "_m", code[] = "return {}";
+    struct source shared = {
+        .path = path, .module = name, .text = code, .text_len = strlen(code)};
+    struct source_tree modules = {.sources = &shared, .count = 1};
+    struct event event = test_event("E", "{}");
+    struct projection_decl decl;
+    struct recorder r;
+    int other;
+
+    recorder_open(&r, "require('_m').db = db");
+    r.w.vm->modules = &modules;
+    other = vm_load_projection(r.w.vm, &tree->sources[0], &r.w.arena, &decl,
+                               &r.w.err);
+    assert_true(other >= 0);
+    vm_bind_db(r.w.vm, other, &decl, &fake_db, &r, &r.arena);
+    assert_true(handle(&r));
+    assert_false(vm_handle(r.w.vm, other, &event, TIMEOUT_MS, &r.w.err));
+    assert_non_null(
+        strstr(r.w.err.text, "only usable while a handler of its projection"));
+    recorder_close(&r);
+    source_tree_free(tree);
 }
 
 static void time_and_ids_repeat_exactly(void **state UNUSED)
@@ -479,6 +510,7 @@ int main(void)
         cmocka_unit_test(a_handler_that_writes_without_end_is_stopped),
         cmocka_unit_test(an_event_is_for_its_handler_only),
         cmocka_unit_test(db_is_for_handlers_only),
+        cmocka_unit_test(db_is_for_its_own_projection_only),
         cmocka_unit_test(time_and_ids_repeat_exactly),
         cmocka_unit_test(any_event_goes_to_the_star),
         cmocka_unit_test(upcasts_of_the_aggregate_apply_here_too),
