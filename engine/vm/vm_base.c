@@ -7,6 +7,7 @@
 #include "vm/vm_event.h"
 #include "vm/vm_keys.h"
 #include "vm/vm_lib.h"
+#include "vm/vm_run.h"
 
 /* ---- pairs ---- */
 
@@ -29,15 +30,18 @@ static lua_Integer array_length(lua_State *L, struct vm *vm, int table)
     return n;
 }
 
-/* Upvalue: the length when the loop began. */
+/* Upvalue: the length when the loop began.  Scripts have this function in
+ * their hands, and may call it with anything. */
 static int next_item(lua_State *L)
 {
     lua_Integer n = lua_tointeger(L, lua_upvalueindex(1));
 
+    luaL_checktype(L, 1, LUA_TTABLE);
     for (lua_Integer i = lua_tointeger(L, 2) + 1; i <= n; i++) {
         lua_rawgeti(L, 1, (int)i);
         if (lua_isnil(L, -1)) {
             lua_pop(L, 1);
+            vm_charge(L, vm_of(L), 2);
             continue;
         }
         lua_pushinteger(L, i);
@@ -53,8 +57,10 @@ static int next_key(lua_State *L)
 {
     int i = (int)lua_tointeger(L, lua_upvalueindex(2));
 
+    luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
     for (;;) {
+        vm_charge(L, vm_of(L), 1);
         lua_rawgeti(L, lua_upvalueindex(1), ++i);
         if (lua_isnil(L, -1))
             return 0;
@@ -107,13 +113,22 @@ static int base_pairs(lua_State *L)
 
 /* ---- pcall ---- */
 
+static bool is_applying(const struct vm *vm)
+{
+    return vm->run != NULL && vm->run->applying;
+}
+
 /* pcall(f, …).  A stop goes through it, and so does running out of memory:
- * a script that could go on after it would only run into it again. */
+ * a script that could go on after it would only run into it again.  So does an
+ * error of the `apply` below an `emit`: the event is among those to be stored
+ * already, and it is one that cannot be folded. */
 static int base_pcall(lua_State *L)
 {
     struct vm *vm = vm_of(L);
     unsigned depth = vm->depth;
     size_t keys = vm->keys.count;
+    bool applying = is_applying(vm);
+    bool decoding = vm->decoding;
 
     luaL_checkany(L, 1);
     vm_deeper(L, vm);
@@ -124,8 +139,9 @@ static int base_pcall(lua_State *L)
     vm->keys.count = keys;
     if (status == LUA_ERRMEM && !vm->stopped)
         vm_stop_memory(L);
-    if (vm->stopped)
+    if (vm->stopped || is_applying(vm) != applying)
         return lua_error(L);
+    vm->decoding = decoding;
     lua_pushboolean(L, status == 0);
     lua_insert(L, 1);
     return lua_gettop(L);

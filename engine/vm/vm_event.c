@@ -149,8 +149,12 @@ static void push_shape(lua_State *L, struct vm *vm, const struct event *event)
 
 static void push_data(lua_State *L, struct vm *vm, const struct event *event)
 {
+    if (vm->decoding)
+        vm_throw(L, "event.data was read by its own upcast");
+    vm->decoding = true;
     vm_push_json(L, vm, event->data);
     upcast(L, vm, event);
+    vm->decoding = false;
 }
 
 static void push_metadata(lua_State *L, struct vm *vm,
@@ -281,19 +285,34 @@ static int event_newindex(lua_State *L)
     return vm_throw(L, "an event is read-only");
 }
 
+static void fill_field(lua_State *L, struct vm *vm, int index, enum field field)
+{
+    if (vm_push_field(L, index, str_of(field_names[field])) == LUA_TNIL) {
+        lua_pushstring(L, field_names[field]);
+        push_event_field(L, vm, vm->event, field);
+        lua_rawset(L, index);
+    }
+    lua_pop(L, 1);
+}
+
 void vm_event_fill(lua_State *L, struct vm *vm, int index)
 {
     if (!is_current(L, vm, index))
         return;
     index = vm_abs(L, index);
-    for (enum field f = first_field(vm); f < FIELD_COUNT; f++) {
-        if (vm_push_field(L, index, str_of(field_names[f])) == LUA_TNIL) {
-            lua_pushstring(L, field_names[f]);
-            push_event_field(L, vm, vm->event, f);
-            lua_rawset(L, index);
-        }
-        lua_pop(L, 1);
-    }
+    for (enum field f = first_field(vm); f < FIELD_COUNT; f++)
+        fill_field(L, vm, index, f);
+}
+
+void vm_event_settle(lua_State *L, struct vm *vm)
+{
+    if (vm->event == NULL || vm->event_settled || vm->decoding)
+        return;
+    vm_push_ref(L, vm->event_ref);
+    fill_field(L, vm, vm_abs(L, -1), FIELD_DATA);
+    fill_field(L, vm, vm_abs(L, -1), FIELD_METADATA);
+    lua_pop(L, 1);
+    vm->event_settled = true;
 }
 
 void vm_push_event(lua_State *L, struct vm *vm, const struct event *event,
@@ -306,6 +325,8 @@ void vm_push_event(lua_State *L, struct vm *vm, const struct event *event,
     lua_rawseti(L, LUA_REGISTRYINDEX, vm->event_ref);
     vm->event = event;
     vm->event_script = script;
+    vm->event_settled = false;
+    vm->decoding = false;
 }
 
 void vm_event_open(lua_State *L, struct vm *vm)

@@ -18,6 +18,9 @@ void vm_push_event(lua_State *L, struct vm *vm, const struct event *event,
                    const struct vm_script *script);
 /* Makes all fields, when the value is the table of the current event. */
 void vm_event_fill(lua_State *L, struct vm *vm, int index);
+/* Makes those fields of the current event that take a script (upcasts) or
+ * vm->text, so that an encoding that meets the event is not disturbed. */
+void vm_event_settle(lua_State *L, struct vm *vm);
 
 /* The version of the shape that scripts write today: upcasts lead to it. */
 uint32_t vm_event_shape(lua_State *L, struct vm *vm, struct str aggregate_type,

@@ -111,28 +111,51 @@ static struct log_field read_field(lua_State *L, struct vm *vm, const char *key)
     }
 }
 
+/* A name stands in the line as it is. */
+static bool is_field_name(const struct vm_key *key)
+{
+    if (key->type != LUA_TSTRING || key->text.len == 0)
+        return false;
+    for (size_t i = 0; i < key->text.len; i++)
+        if (key->text.ptr[i] <= ' ' || key->text.ptr[i] > '~' ||
+            strchr("\"=\\", key->text.ptr[i]) != NULL)
+            return false;
+    return true;
+}
+
+/* Pushes the names of the table at index 2.  They stay on the stack until the
+ * line is written, whatever a script does to the table meanwhile: a value may
+ * be the event, whose upcasts run when it is encoded. */
+static size_t push_names(lua_State *L, struct vm *vm)
+{
+    size_t from = vm_keys_collect(L, vm, 2);
+    size_t count = MIN(vm->keys.count - from, LOG_FIELDS_MAX);
+
+    for (size_t i = 0; i < count; i++) {
+        if (!is_field_name(&vm->keys.items[from + i]))
+            vm_throw(L, "log: names of fields must be words");
+        vm_push_key(L, &vm->keys.items[from + i]);
+    }
+    vm->keys.count = from;
+    return count;
+}
+
 /* Reads the table at index 2 into `fields`, by name; gives back how many. */
 static size_t read_fields(lua_State *L, struct vm *vm, struct log_field *fields)
 {
-    size_t count = 0;
+    int name = lua_gettop(L) + 1;
+    size_t count;
 
     if (lua_isnoneornil(L, 2))
         return 0;
     luaL_checktype(L, 2, LUA_TTABLE);
-
-    size_t from = vm_keys_collect(L, vm, 2);
-    size_t end = MIN(vm->keys.count, from + LOG_FIELDS_MAX);
-
-    luaL_checkstack(L, LOG_FIELDS_MAX + 4, "log");
-    for (size_t i = from; i < end; i++) {
-        struct vm_key key = vm->keys.items[i];
-
-        if (key.type != LUA_TSTRING)
-            vm_throw(L, "log: names of fields must be strings");
-        vm_push_field(L, 2, key.text);
-        fields[count++] = read_field(L, vm, key.text.ptr);
+    luaL_checkstack(L, 2 * LOG_FIELDS_MAX + 4, "log");
+    count = push_names(L, vm);
+    for (size_t i = 0; i < count; i++, name++) {
+        lua_pushvalue(L, name);
+        lua_rawget(L, 2);
+        fields[i] = read_field(L, vm, lua_tostring(L, name));
     }
-    vm->keys.count = from;
     return count;
 }
 
@@ -154,6 +177,15 @@ static size_t add_origin(struct vm *vm, struct log_field *fields, size_t count,
     return count;
 }
 
+/* The text at index 1 on one line: data in it cannot pass for another one. */
+static void read_text(lua_State *L, char text[LOG_TEXT_MAX])
+{
+    snprintf(text, LOG_TEXT_MAX, "%s", luaL_checkstring(L, 1));
+    for (char *at = text; *at != '\0'; at++)
+        if ((unsigned char)*at < ' ' || *at == 0x7f)
+            *at = ' ';
+}
+
 static int log_line(lua_State *L, enum log_level level)
 {
     struct vm *vm = vm_of(L);
@@ -162,7 +194,7 @@ static int log_line(lua_State *L, enum log_level level)
     char text[LOG_TEXT_MAX];
     uint64_t held;
 
-    snprintf(text, sizeof(text), "%s", luaL_checkstring(L, 1));
+    read_text(L, text);
     if (!log_is_on(level))
         return 0;
 

@@ -471,6 +471,7 @@ struct str vm_json_text(lua_State *L, struct vm *vm, int index)
 {
     struct encoder e = {.L = L, .vm = vm};
 
+    vm_event_settle(L, vm);
     buf_clear(&vm->text);
     encode_value(&e, vm_abs(L, index));
     return buf_as_str(&vm->text);

@@ -85,6 +85,8 @@ struct vm {
     struct vm_moment moment;
     const struct event *event; /* that a handler sees, or NULL */
     const struct vm_script *event_script;
+    bool event_settled; /* its data and metadata are made */
+    bool decoding;      /* its data is being made: upcasts run */
     struct vm_run *run; /* the command, or NULL */
     int (*body)(lua_State *L, struct vm *vm, void *context);
     void *context;

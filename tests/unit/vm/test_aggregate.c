@@ -549,6 +549,39 @@ static void apply_is_part_of_emit(void **state UNUSED)
     world_close(&w);
 }
 
+static void an_event_that_cannot_be_applied_is_not_emitted(void **state UNUSED)
+{
+    static const char *const ways[] = {
+        "pcall(o.emit, o, 'E', {})",
+        "pcall(pcall, pcall, o.emit, o, 'E', {})",
+        "pcall(function() o:emit('E', {}) end) reject('went on')",
+        "pcall(table.sort, { 1, 2 }, function() o:emit('E', {}) end)",
+    };
+    struct vm_command command = {
+        .name = STR("go"), .input = STR("{}"), .aggregate_id = STR("x")};
+    struct event *events;
+    size_t count;
+
+    for (size_t i = 0; i < COUNT(ways); i++) {
+        char script[400];
+        struct world w;
+        int id;
+
+        snprintf(script, sizeof(script),
+                 "return { type = 'T', apply = { E = function(s, e) "
+                 "pcall(error, 'fine') error('broken fold') end }, commands = "
+                 "{ go = { run = function(o) %s end } } }",
+                 ways[i]);
+        assert_true(world_load_aggregate(&w, script));
+        id = vm_state_new(w.vm, w.script, STR("x"), TIMEOUT_MS, &w.err);
+        assert_false(vm_command_run(w.vm, w.script, id, &command, TIMEOUT_MS,
+                                    &w.arena, &events, &count, &w.err));
+        assert_int_equal(w.err.code, ERR_SCRIPT);
+        assert_string_equal(w.err.text, "scripts/test.lua:1: broken fold");
+        world_close(&w);
+    }
+}
+
 static void old_shapes_are_brought_up_to_date(void **state UNUSED)
 {
     struct event event = test_event("OrderCreated", "{\"cust\":\"old\"}");
@@ -604,6 +637,37 @@ static void an_event_can_be_walked_and_encoded(void **state UNUSED)
                 "\"tenant_id\":\"acme\"}");
 }
 
+/* The data of an event is decoded, and brought up to date by the script, when
+ * the encoding reaches it. */
+static void an_event_inside_of_something_is_encoded_whole(void **state UNUSED)
+{
+    struct event event = test_event("E", "{\"text\":\"a\\nb\"}");
+    struct buf text = {0};
+    struct world w;
+    int id;
+
+    event.metadata = STR("{\"note\":\"c\\td\"}");
+    assert_true(world_load_aggregate(
+        &w,
+        "local kept return { type = 'Thing', apply = { E = function(s, e) kept "
+        "= e s.t = json.encode({ a = 'first', e = e, z = 'last' }) s.t = "
+        "json.decode(s.t) end }, upcast = { E = { [1] = function(d) d.json = "
+        "json.encode({ d.text }) .. tostring(decimal('1.50')) d.own = "
+        "pcall(json.encode, kept) return d end } } }"));
+    id = vm_state_new(w.vm, w.script, STR("x"), TIMEOUT_MS, &w.err);
+    if (!vm_state_apply(w.vm, w.script, id, &event, TIMEOUT_MS, &w.err))
+        fail_msg("%s", w.err.text);
+    assert_true(vm_state_encode(w.vm, id, &text, &w.err));
+    assert_non_null(strstr(text.ptr, "{\"a\":\"first\",\"e\":{"));
+    assert_non_null(strstr(text.ptr,
+                           "\"data\":{\"json\":\"[\\\"a\\\\nb\\\"]1.50\","
+                           "\"own\":false,\"text\":\"a\\nb\"}"));
+    assert_non_null(strstr(text.ptr, "\"note\":\"c\\td\""));
+    assert_non_null(strstr(text.ptr, "\"z\":\"last\""));
+    buf_done(&text);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -626,9 +690,11 @@ int main(void)
         cmocka_unit_test(apply_cannot_refuse_or_know_the_future),
         cmocka_unit_test(an_event_type_without_apply_is_an_error),
         cmocka_unit_test(apply_is_part_of_emit),
+        cmocka_unit_test(an_event_that_cannot_be_applied_is_not_emitted),
         cmocka_unit_test(old_shapes_are_brought_up_to_date),
         cmocka_unit_test(a_state_must_have_a_json),
         cmocka_unit_test(an_event_can_be_walked_and_encoded),
+        cmocka_unit_test(an_event_inside_of_something_is_encoded_whole),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -199,6 +199,14 @@ static const char *const refused[][2] = {
     {"json.null = 1",                       "json is read-only"},
     {"log.info = 1",                        "log is read-only"},
     {"event.data = {}",                     "an event is read-only"},
+    {"table.insert(string, 1)",             "this table is read-only"},
+    {"table.insert(event, 1, 1)",           "this table is read-only"},
+    {"table.sort(event)",                   "this table is read-only"},
+    {"table.move({ 1 }, 1, 1, 1, json)",    "this table is read-only"},
+    {"table.move(string, 1, 1, 1)",         "this table is read-only"},
+    {"log.info('x', { ['a=b'] = 1 })",      "names of fields must be words"},
+    {"log.info('x', { ['a\\nb'] = 1 })",    "names of fields must be words"},
+    {"log.info('x', { 1 })",                "names of fields must be words"},
     /* metatables */
     {"setmetatable(string, {})",            "protected metatable"},
     {"setmetatable(json.array(), {})",      "protected metatable"},
@@ -225,6 +233,13 @@ static const char *const refused[][2] = {
     {"pairs(nil)",                          "bad argument"},
     {"pcall()",                             "bad argument"},
     {"tostring()",                          "bad argument"},
+    {"pairs({ 1 })(5, 0)",                  "table expected, got number"},
+    {"pairs({ 1 })()",                      "table expected, got no value"},
+    {"pairs({ 1 })('x', 0)",                "table expected, got string"},
+    {"pairs({ a = 1 })(5)",                 "table expected, got number"},
+    {"pairs({ a = 1 })()",                  "table expected, got no value"},
+    {"ipairs({ 1 })(5, 0)",                 "table expected, got number"},
+    {"table.move()",                        "bad argument"},
     {"return ('x'):find(('('):rep(40))",    "too many captures"},
     {"return ('x'):find('[')",              "missing ']'"},
     {"return ('x'):find('%')",              "ends with '%'"},
@@ -455,6 +470,91 @@ static void a_flood_of_log_lines_is_cut(void **state UNUSED)
     expect_error("log.info()", "bad argument");
 }
 
+/* Turns the log into a text. */
+static void read_log(const char *code, char *text, size_t size)
+{
+    int pipes[2];
+    ssize_t got;
+
+    assert_int_equal(pipe(pipes), 0);
+    log_setup(LOG_INFO, LOG_FORMAT_TEXT, pipes[1]);
+    expect_text(code, "done");
+    log_setup(LOG_INFO, LOG_FORMAT_TEXT, 1);
+    close(pipes[1]);
+    got = read(pipes[0], text, size - 1);
+    assert_true(got > 0);
+    text[got] = '\0';
+    close(pipes[0]);
+}
+
+static void a_log_line_is_one_line(void **state UNUSED)
+{
+    char text[2048];
+
+    read_log("log.info('a\\n2020-01-01 forged\\27[0m') return 'done'", text,
+             sizeof(text));
+    assert_non_null(strstr(text, "a 2020-01-01 forged [0m"));
+}
+
+/* Reading the event's data runs the script: here it frees the other names. */
+static void an_upcast_may_empty_the_table_that_is_logged(void **state UNUSED)
+{
+    struct event event = test_event("Run", "{}");
+    char text[4096];
+    struct world w;
+    int pipes[2];
+    ssize_t got;
+    int id;
+
+    assert_int_equal(pipe(pipes), 0);
+    assert_true(world_load_aggregate(
+        &w, "local t = {} local function name(i) return ('k'):rep(100) .. i "
+            "end return { type = 'Thing', upcast = { Run = { function(d) for i "
+            "= 1, 9 do t[name(i)] = nil end for i = 1, 1e5 do local junk = "
+            "('j'):rep(95) .. i end return d end } }, apply = { Run = "
+            "function(s, event) for i = 1, 9 do t[name(i)] = i end t.a = event "
+            "log.info('x', t) end } }"));
+    id = vm_state_new(w.vm, w.script, STR("x"), TIMEOUT_MS, &w.err);
+    log_setup(LOG_INFO, LOG_FORMAT_TEXT, pipes[1]);
+    assert_true(vm_state_apply(w.vm, w.script, id, &event, TIMEOUT_MS, &w.err));
+    log_setup(LOG_INFO, LOG_FORMAT_TEXT, 1);
+    close(pipes[1]);
+    got = read(pipes[0], text, sizeof(text) - 1);
+    assert_true(got > 0);
+    text[got] = '\0';
+    close(pipes[0]);
+    assert_non_null(strstr(text, "kkkkk1=nil"));
+    assert_non_null(strstr(text, "kkkkk9=nil"));
+    world_close(&w);
+}
+
+static void a_module_has_no_time_of_an_event(void **state UNUSED)
+{
+    char path[] = "_m.lua", name[] = "_m", code[] = "return { at = time() }";
+    struct source module = {
+        .path = path, .module = name, .text = code, .text_len = strlen(code)};
+    struct source_tree tree = {.sources = &module, .count = 1};
+    struct event event = test_event("Run", "{}");
+    struct vm_options options = {.memory_bytes = LIMIT_BYTES,
+                                 .load_timeout_ms = TIMEOUT_MS,
+                                 .modules = &tree};
+    struct world w;
+    int id;
+
+    world_open(&w, "return { type = 'Thing', apply = { Run = function(s) "
+                   "s.at = require('_m').at end } }");
+    vm_free(w.vm);
+    w.vm = vm_new(&options, &w.err);
+    w.script = vm_load_aggregate(w.vm, &w.tree->sources[0], &w.arena,
+                                 &w.aggregate, &w.err);
+    id = vm_state_new(w.vm, w.script, STR("x"), TIMEOUT_MS, &w.err);
+    assert_false(
+        vm_state_apply(w.vm, w.script, id, &event, TIMEOUT_MS, &w.err));
+    assert_non_null(
+        strstr(w.err.text, "time() is not available while a script loads"));
+    world_close(&w);
+}
+
 static void a_low_ceiling_is_refused(void **state UNUSED)
 {
     struct vm_options options = {.memory_bytes = 10000, .load_timeout_ms = 100};
@@ -501,6 +601,9 @@ int main(void)
         cmocka_unit_test(patterns_match_as_in_lua),
         cmocka_unit_test(time_and_ids_are_the_events),
         cmocka_unit_test(a_flood_of_log_lines_is_cut),
+        cmocka_unit_test(a_log_line_is_one_line),
+        cmocka_unit_test(an_upcast_may_empty_the_table_that_is_logged),
+        cmocka_unit_test(a_module_has_no_time_of_an_event),
         cmocka_unit_test(a_low_ceiling_is_refused),
         cmocka_unit_test(a_state_with_much_garbage_rests),
     };
