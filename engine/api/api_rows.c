@@ -1,7 +1,8 @@
 /*
  * A question's life: the table's declaration comes from the script set, which
  * outlives the request; parameters become a row_query whose values are in the
- * request's arena; rows come back into the same arena and are written at once.
+ * request's arena; rows come back into the same arena, piece by piece, and are
+ * written at once, until there are enough or the page is large.
  */
 #include "api/handlers.h"
 #include "api/reply.h"
@@ -141,7 +142,6 @@ static bool parse_query(const struct api_request *request,
         !parse_filters(request, query, err) ||
         !request_text(request, "after", &token, err))
         return false;
-    query->limit = *limit_out + 1; /* one more tells whether there is a next */
     return str_is_none(token) ||
            row_token_read(token, query, request->arena, err);
 }
@@ -159,25 +159,85 @@ static void write_row(struct json_out *out, const struct table_def *table,
     json_end(out, '}');
 }
 
-static void write_rows(struct api_reply *reply, const struct row_query *query,
-                       const struct row *rows, size_t count, uint32_t limit,
-                       struct arena *arena)
-{
-    size_t shown = MIN(count, limit);
+/* What was shown, in pieces: rows may be small or large, and a page that was
+ * asked for as a whole might not fit into memory. */
+struct listing {
+    struct row_query *query;
+    struct arena *arena;
+    struct api_reply *reply;
     struct json_out out;
+    uint32_t limit;
+    uint32_t shown;
+    const struct row *last; /* that was shown */
+    bool more;              /* there is a row behind it, or may be */
+};
 
-    reply_json(reply, 200, &out);
-    json_object(&out, NULL);
-    json_array(&out, "rows");
-    for (size_t i = 0; i < shown; i++)
-        write_row(&out, query->table, &rows[i]);
-    json_end(&out, ']');
-    if (count > limit)
-        json_put_str(&out, "next",
-                     row_token_make(query, &rows[shown - 1], arena));
+#define PIECE_FIRST 100
+
+static bool is_page_full(const struct listing *list)
+{
+    return list->shown == list->limit ||
+           list->reply->body.len >= PAGE_MAX_BYTES;
+}
+
+/* One row more than is shown tells whether there is a next. */
+static uint32_t piece_size(const struct listing *list)
+{
+    uint32_t left = list->limit - list->shown + 1;
+    size_t room = PAGE_MAX_BYTES - list->reply->body.len;
+    size_t fit = PIECE_FIRST;
+
+    if (list->shown > 0)
+        fit = room / (list->reply->body.len / list->shown) + 1;
+    return fit + 1 < left ? (uint32_t)fit : left;
+}
+
+static void show_row(struct listing *list, const struct row *row)
+{
+    struct row_query *query = list->query;
+
+    write_row(&list->out, query->table, row);
+    list->shown++;
+    list->last = row;
+    query->resume = true;
+    query->after_order = row->values[query->order];
+    query->after_key = row->values[query->table->key];
+}
+
+static bool show_piece(struct store *store, struct listing *list,
+                       struct err *err)
+{
+    struct row *rows;
+    size_t count;
+    size_t i;
+
+    list->query->limit = piece_size(list);
+    if (!store_rows_list(store, list->query, list->arena, &rows, &count, err))
+        return false;
+    for (i = 0; i < count && !is_page_full(list); i++)
+        show_row(list, &rows[i]);
+    list->more = i < count || count == list->query->limit;
+    return true;
+}
+
+static bool write_rows(struct store *store, struct listing *list,
+                       struct err *err)
+{
+    reply_json(list->reply, 200, &list->out);
+    json_object(&list->out, NULL);
+    json_array(&list->out, "rows");
+    do {
+        if (!show_piece(store, list, err))
+            return false;
+    } while (list->more && !is_page_full(list));
+    json_end(&list->out, ']');
+    if (list->more)
+        json_put_str(&list->out, "next",
+                     row_token_make(list->query, list->last, list->arena));
     else
-        json_put_null(&out, "next");
-    json_end(&out, '}');
+        json_put_null(&list->out, "next");
+    json_end(&list->out, '}');
+    return true;
 }
 
 /* ---- rows ---- */
@@ -188,16 +248,12 @@ static bool list_rows(struct engine *engine, struct api_request *request,
     struct row_query query = {.table = find_table(engine->scripts,
                                                   request->segments[2],
                                                   request->segments[4], err)};
-    struct row *rows;
-    uint32_t limit;
-    size_t count;
+    struct listing list = {
+        .query = &query, .arena = request->arena, .reply = reply};
 
-    if (query.table == NULL || !parse_query(request, &query, &limit, err) ||
-        !store_rows_list(engine->store, &query, request->arena, &rows, &count,
-                         err))
-        return false;
-    write_rows(reply, &query, rows, count, limit, request->arena);
-    return true;
+    return query.table != NULL &&
+           parse_query(request, &query, &list.limit, err) &&
+           write_rows(engine->store, &list, err);
 }
 
 void api_row_list(struct engine *engine, struct api_request *request,

@@ -151,6 +151,26 @@ describe("a projection's rows", function()
     assert.equal(cjson.null, last)
   end)
 
+  it("come in pages of some MiB however many were asked for", function()
+    local long = ("x"):rep(900000)
+    for i = 1, 12 do
+      happen("Put", ('{"id":"large-%02d","note":"large","body":{"s":"%s"}}'):format(i, long))
+    end
+    local path = "/api/projections/ledger/tables/entries?note=large&limit=1000"
+    local after, ids, pages = cjson.null, {}, 0
+    repeat
+      local answer = engine:get(path .. (after ~= cjson.null and "&after=" .. after or ""))
+      assert.equal(200, answer.status)
+      for _, row in ipairs(answer.json.rows) do
+        ids[#ids + 1] = row.id
+      end
+      after, pages = answer.json.next, pages + 1
+    until after == cjson.null
+    assert.is_true(pages > 1)
+    assert.equal(12, #ids)
+    assert.equal("large-01 large-12", ids[1] .. " " .. ids[12])
+  end)
+
   it("TR-G05 are not reached by a column that is not there", function()
     local path = "/api/projections/ledger/tables/entries?"
     for _, query in ipairs { "order=id;drop+table+x", "colour=red", "order=body", "limit=0",
