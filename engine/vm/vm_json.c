@@ -131,15 +131,20 @@ static bool double_number(struct str text, double *out)
     return json_double((struct json){JSON_NUMBER, text}, out) && isfinite(*out);
 }
 
+/* What not even a decimal holds is given as its text: the log keeps numbers of
+ * any size, and an event must not be unreadable for one that nobody adds up. */
 static void push_number(struct decoder *d)
 {
     struct str text = cut_number(d);
+    struct err ignored = {0};
     double value;
 
     if (plain_number(text, &value) || double_number(text, &value))
         lua_pushnumber(d->L, value);
+    else if (decimal_parse(&d->vm->sum, text, &ignored))
+        vm_push_decimal(d->L, d->vm, &d->vm->sum);
     else
-        vm_push_decimal_text(d->L, d->vm, text);
+        vm_push_str(d->L, text);
 }
 
 static void push_array(struct decoder *d)

@@ -5,7 +5,7 @@
  *
  *   null      json.null, a value that is equal to itself and prints "null"
  *   number    a number; an integer beyond 2^53 or a number beyond a double is
- *             a decimal
+ *             a decimal, and one of more digits than those have is its text
  *   array     a table that carries a mark, so that [] stays []; json.array
  *             puts the mark on a table
  *   object    a table with string keys
@@ -23,11 +23,10 @@ void vm_json_open(lua_State *L, struct vm *vm);
 /* Adds `null` to the library on top of the stack. */
 void vm_json_add_null(lua_State *L);
 
-/* True when every number of a checked text has a value in scripts: the largest
+/* True when every number of a checked text is one for scripts too: the largest
  * have DECIMAL_MAX_DIGITS digits. */
 bool vm_json_fits(lua_State *L, struct vm *vm, struct str checked);
-/* Pushes the value of a checked text, whose numbers are known to fit or are
- * thrown.  Uses vm->text. */
+/* Pushes the value of a checked text.  Uses vm->text. */
 void vm_push_json(lua_State *L, struct vm *vm, struct str checked);
 /* The value at `index` as JSON, in vm->text: until that is used again. */
 struct str vm_json_text(lua_State *L, struct vm *vm, int index);

@@ -59,6 +59,20 @@ static void large_integers_are_exact_decimals(void **state UNUSED)
     expect_text("return #tostring(json.decode('1e400'))", "401");
 }
 
+/* Anybody may append such a number: it must not stop those who read around
+ * it. */
+static void numbers_beyond_decimals_are_their_text(void **state UNUSED)
+{
+    expect_text("return json.decode('1e1000')", "1e1000");
+    expect_text("return json.encode(json.decode('{\"a\":[-1e1000],\"b\":1}'))",
+                "{\"a\":[\"-1e1000\"],\"b\":1}");
+    expect_text("local text = ('7'):rep(1001) "
+                "return json.decode(text) == text and 'same' or 'another'",
+                "same");
+    expect_error("return json.decode('1e1000') + decimal(1)",
+                 "a decimal may have at most 1000 digits");
+}
+
 static void arrays_stay_arrays(void **state UNUSED)
 {
     expect_text("return json.encode({})", "{}");
@@ -178,6 +192,7 @@ int main(void)
         cmocka_unit_test(what_is_decoded_is_encoded_the_same),
         cmocka_unit_test(other_spellings_become_the_one),
         cmocka_unit_test(large_integers_are_exact_decimals),
+        cmocka_unit_test(numbers_beyond_decimals_are_their_text),
         cmocka_unit_test(arrays_stay_arrays),
         cmocka_unit_test(null_is_a_value_of_its_own),
         cmocka_unit_test(decimals_are_stored_as_strings),
