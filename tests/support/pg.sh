@@ -102,11 +102,14 @@ as_server "$bin/initdb" -D "$dir/data" -U tester -A trust -E UTF8 \
 # The role is not named `perigee`: it would find the engine's schema by its own
 # name first, and tables made without a schema would land there.
 #
+# Commits wait for the disk but for no standby: a test that names one does so
+# for the whole server, and others must not hang with it.
 # A free port is found by trying: whoever asks first may lose it again.
 start_on() {
     as_server "$bin/pg_ctl" -D "$dir/data" -l "$dir/log" -w -t 60 start \
         -o "-p $1 -c listen_addresses=127.0.0.1 \
             -c unix_socket_directories=$dir/socket -c max_connections=200 \
+            -c synchronous_commit=local \
             -c log_min_messages=warning ${PERIGEE_PG_OPTIONS:-}" \
         >/dev/null 2>&1 9>&-
 }

@@ -246,7 +246,8 @@ static void a_commit_whose_answer_was_lost_is_settled_as_done(void **state)
 static pid_t backend_of(const char *application)
 {
     return (pid_t)ask_number("select pid from pg_stat_activity"
-                             " where application_name = '%s'",
+                             " where application_name = '%s'"
+                             "   and datname = current_database()",
                              application);
 }
 
@@ -257,13 +258,17 @@ static void *thaw_soon(void *arg)
     return NULL;
 }
 
+/* Waits for a standby too, which sessions on the tests' server otherwise do
+ * not. */
 static struct fixture impatient(const char *application, char url[600])
 {
     struct store_options options = options_for(url);
     struct fixture f = {0};
     struct err err;
 
-    snprintf(url, 600, "%s?application_name=%s", db_url, application);
+    snprintf(url, 600,
+             "%s?application_name=%s&options=-csynchronous_commit%%3Don",
+             db_url, application);
     options.statement_timeout_ms = 200;
     f.store = open_with(&options);
     f.writer = store_writer_open(f.store, &err);
@@ -343,7 +348,7 @@ static void a_commit_that_waits_for_its_standby_is_waited_out(void **state)
 
     /* Ending it makes the row show, although no standby has it: not enough. */
     run_sql("select pg_terminate_backend(pid) from pg_stat_activity"
-            " where wait_event = 'SyncRep'");
+            " where wait_event = 'SyncRep' and datname = current_database()");
     while (ask_number("select count(*) from perigee.events") == 0)
         usleep(10 * 1000);
     assert_false(store_append_begin(f.writer, (struct log_place){0}, &f.arena,

@@ -194,7 +194,8 @@ static pid_t freeze_idle_backend(struct fixture *f)
 
     assert_true(store_head(f->store, &head, &err)); /* it is connected */
     backend = (pid_t)ask_number("select pid from pg_stat_activity"
-                                " where application_name = 'frozen'");
+                                " where application_name = 'frozen'"
+                                "   and datname = current_database()");
     return kill(backend, SIGSTOP) == 0 ? backend : 0;
 }
 
