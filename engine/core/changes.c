@@ -11,6 +11,7 @@
  * All of it belongs to the worker that runs the slice; there is no lock.
  */
 #include "core/changes.h"
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -59,6 +60,7 @@ struct changes {
     enum compose_mode mode;
     struct heartbeat *beat; /* of the worker, or NULL */
     bool doubtful;
+    uint64_t waited_us; /* for the store, since the beginning */
     /* --- of the event --- */
     const struct event *event; /* borrowed likewise */
     size_t place;              /* of it in `events` */
@@ -208,6 +210,7 @@ static bool ask_store(struct changes *changes, const struct table_def *table,
                       const struct wanted *wanted, struct arena *arena,
                       struct row **rows, struct err *err)
 {
+    uint64_t began_us = clock_us();
     bool good;
 
     if (changes->beat != NULL)
@@ -216,6 +219,7 @@ static bool ask_store(struct changes *changes, const struct table_def *table,
                           wanted->keys, wanted->count, arena, rows, err);
     if (changes->beat != NULL)
         heartbeat_resume(changes->beat);
+    changes->waited_us += clock_us() - began_us;
     return good;
 }
 
@@ -371,6 +375,13 @@ static bool db_remove(void *context, size_t table, const struct value *key,
     return change_columns(context, table, &request, err);
 }
 
+static uint64_t db_waited_us(void *context)
+{
+    const struct changes *changes = context;
+
+    return changes->waited_us;
+}
+
 const struct vm_db changes_db = {
     .get = db_get,
     .put = db_put,
@@ -378,6 +389,7 @@ const struct vm_db changes_db = {
     .patch = db_patch,
     .add = db_add,
     .remove = db_remove,
+    .waited_us = db_waited_us,
 };
 
 /* ---- life ---- */

@@ -27,7 +27,7 @@ enum { UP_SCRIPT = 1, UP_TABLE, UP_SELF }; /* upvalues of the methods */
 struct target {
     lua_State *L;
     struct vm *vm;
-    const struct vm_script *script;
+    struct vm_script *script;
     size_t place;
     const struct table_def *table;
     const char *method;
@@ -166,6 +166,19 @@ static uint64_t without_key(const struct target *t, uint64_t columns,
 
 /* ---- the methods ---- */
 
+/* After a call of the host: what it waited for the store does not count
+ * against the script. */
+static void settle(const struct target *t, bool good, struct err *err)
+{
+    struct vm_script *script = t->script;
+    uint64_t waited_us = script->db->waited_us(script->db_context);
+
+    t->vm->deadline_us += waited_us - script->db_waited_us;
+    script->db_waited_us = waited_us;
+    if (!good)
+        fail(t, err);
+}
+
 static void push_row(const struct target *t, const struct value *row)
 {
     lua_State *L = t->L;
@@ -190,8 +203,9 @@ static int db_get(lua_State *L)
 
     read_value(&t, 2, t.table->key, &key);
     check_memory(&t);
-    if (!t.script->db->get(t.script->db_context, t.place, &key, &row, &err))
-        fail(&t, &err);
+    settle(&t,
+           t.script->db->get(t.script->db_context, t.place, &key, &row, &err),
+           &err);
     if (row == NULL)
         lua_pushnil(L);
     else
@@ -211,8 +225,7 @@ static int write_whole(struct target *t, write_row *write)
     read_fields(t, 2, row);
     check_complete(t, row);
     check_memory(t);
-    if (!write(t->script->db_context, t->place, row, &err))
-        fail(t, &err);
+    settle(t, write(t->script->db_context, t->place, row, &err), &err);
     return 0;
 }
 
@@ -243,9 +256,11 @@ static int db_patch(lua_State *L)
     read_value(&t, 2, t.table->key, &key);
     columns = without_key(&t, read_fields(&t, 3, row), &key, row);
     check_memory(&t);
-    if (columns != 0 && !t.script->db->patch(t.script->db_context, t.place,
-                                             &key, row, columns, &err))
-        fail(&t, &err);
+    if (columns != 0)
+        settle(&t,
+               t.script->db->patch(t.script->db_context, t.place, &key, row,
+                                   columns, &err),
+               &err);
     return 0;
 }
 
@@ -280,9 +295,10 @@ static int db_add(lua_State *L)
     columns = without_key(&t, read_fields(&t, 3, row), &key, row);
     check_amounts(&t, columns, row);
     check_memory(&t);
-    if (!t.script->db->add(t.script->db_context, t.place, &key, row, columns,
-                           &err))
-        fail(&t, &err);
+    settle(&t,
+           t.script->db->add(t.script->db_context, t.place, &key, row, columns,
+                             &err),
+           &err);
     return 0;
 }
 
@@ -295,8 +311,8 @@ static int db_delete(lua_State *L)
 
     read_value(&t, 2, t.table->key, &key);
     check_memory(&t);
-    if (!t.script->db->remove(t.script->db_context, t.place, &key, &err))
-        fail(&t, &err);
+    settle(&t, t.script->db->remove(t.script->db_context, t.place, &key, &err),
+           &err);
     return 0;
 }
 
@@ -395,6 +411,7 @@ void vm_bind_db(struct vm *vm, int script, const struct projection_decl *decl,
     of->projection = decl;
     of->db = db;
     of->db_context = context;
+    of->db_waited_us = db->waited_us(context);
     of->arena = arena;
 }
 

@@ -31,6 +31,9 @@ struct vm_db {
                 const struct value *values, uint64_t columns, struct err *err);
     bool (*remove)(void *context, size_t table, const struct value *key,
                    struct err *err);
+    /* Microseconds that these functions have waited for the store so far: a
+     * slow store is not the script's fault, so its deadline moves by them. */
+    uint64_t (*waited_us)(void *context);
 };
 
 /* Once after loading.  `decl` and `arena` are borrowed and must outlive the

@@ -27,6 +27,7 @@ struct vm_script {
     const struct projection_decl *projection;
     const struct vm_db *db;
     void *db_context;
+    uint64_t db_waited_us; /* of which the deadline knows */
     struct arena *arena;
     size_t arena_used; /* when the handler began */
 };

@@ -189,7 +189,8 @@ static bool to_kind(lua_State *L, struct vm *vm, int index,
     return false;
 }
 
-/* "a table", or what a short string or number says. */
+/* "a table", "a text of 3 bytes", or what a number says: this reaches the log,
+ * where no texts of an event belong. */
 static const char *given_text(lua_State *L, struct vm *vm, int index)
 {
     if (vm_is_decimal(L, vm, index)) {
@@ -197,10 +198,14 @@ static const char *given_text(lua_State *L, struct vm *vm, int index)
         vm_decimal_text(L, index, &vm->text);
         return vm->text.ptr;
     }
-    if (lua_type(L, index) != LUA_TSTRING && lua_type(L, index) != LUA_TNUMBER)
+    buf_clear(&vm->text);
+    if (lua_type(L, index) == LUA_TSTRING) {
+        buf_printf(&vm->text, "a text of %zu bytes", lua_objlen(L, index));
+        return vm->text.ptr;
+    }
+    if (lua_type(L, index) != LUA_TNUMBER)
         return luaL_typename(L, index);
     lua_pushvalue(L, index); /* lua_tostring converts in place */
-    buf_clear(&vm->text);
     buf_printf(&vm->text, "'%.60s'", lua_tostring(L, -1));
     lua_pop(L, 1);
     return vm->text.ptr;

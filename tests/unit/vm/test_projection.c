@@ -1,6 +1,8 @@
 #include "unit/vm/vm_support.h"
 #include "vm/vm_script.h"
 
+#include <unistd.h>
+
 /*
  * A `db` that writes down each call, as "put things id='a' n=1": what reaches
  * the host is what these tests are about, not what it does with it.
@@ -11,7 +13,10 @@ struct recorder {
     struct buf calls;
     enum err_code answer; /* other than ERR_NONE: every call fails with it */
     struct value row[TABLE_MAX_COLUMNS];
-    bool has_row; /* `get` gives `row` */
+    bool has_row;        /* `get` gives `row` */
+    uint32_t timeout_ms; /* of a handler; 0: TIMEOUT_MS */
+    uint32_t sleep_ms;   /* what a get takes; it is said to be the store */
+    uint64_t waited_us;
 };
 
 static const struct table_def *table_of(struct recorder *r, size_t table)
@@ -60,6 +65,8 @@ static bool fake_get(void *context, size_t table, const struct value *key,
 {
     struct recorder *r = context;
 
+    usleep(r->sleep_ms * 1000);
+    r->waited_us += r->sleep_ms * 1000;
     *row_out = r->has_row ? r->row : NULL;
     return note_keyed(r, "get", table, key, NULL, 0, err);
 }
@@ -96,8 +103,16 @@ static bool fake_remove(void *context, size_t table, const struct value *key,
     return note_keyed(context, "delete", table, key, NULL, 0, err);
 }
 
-static const struct vm_db fake_db = {fake_get,   fake_put, fake_insert,
-                                     fake_patch, fake_add, fake_remove};
+static uint64_t fake_waited_us(void *context)
+{
+    const struct recorder *r = context;
+
+    return r->waited_us;
+}
+
+static const struct vm_db fake_db = {fake_get,      fake_put, fake_insert,
+                                     fake_patch,    fake_add, fake_remove,
+                                     fake_waited_us};
 
 /* `code` is the body of the only handler; `kept` is a local of the script. */
 static void recorder_open(struct recorder *r, const char *code)
@@ -130,7 +145,8 @@ static bool handle(struct recorder *r)
 {
     struct event event = test_event("E", "{\"total\":1.50,\"items\":[1,2]}");
 
-    return vm_handle(r->w.vm, r->w.script, &event, TIMEOUT_MS, &r->w.err);
+    return vm_handle(r->w.vm, r->w.script, &event,
+                     r->timeout_ms > 0 ? r->timeout_ms : TIMEOUT_MS, &r->w.err);
 }
 
 static void expect_calls(const char *code, const char *calls)
@@ -227,29 +243,29 @@ static const char *const refused[][2] = {
     {"db.strict:put { id = event.event_id }",        "db.strict:put: column 'name' must not be null"},
     {"db.strict:put { id = event.event_id, name = json.null }", "column 'name' must not be null"},
     {"db.strict:patch(event.event_id, { name = json.null })", "column 'name' must not be null"},
-    {"db.strict:get('abc')",                         "column 'id' takes a value of kind uuid, not 'abc'"},
+    {"db.strict:get('abc')",                         "column 'id' takes a value of kind uuid, not a text of 3 bytes"},
     {"db.things:get(json.null)",                     "column 'id' must not be null"},
     {"db.things:get(5)",                             "column 'id' takes a value of kind text, not '5'"},
     {"db.things:put { id = 'a', n = 1.5 }",          "column 'n' takes a value of kind bigint, not '1.5'"},
-    {"db.things:put { id = 'a', n = '1' }",          "kind bigint, not '1'"},
+    {"db.things:put { id = 'a', n = '1' }",          "kind bigint, not a text of 1 bytes"},
     {"db.things:put { id = 'a', n = 1e300 }",        "kind bigint, not '1e+300'"},
     {"db.things:put { id = 'a', n = decimal('0.5') }", "kind bigint, not 0.5"},
     {"db.things:put { id = 'a', i = 2147483648 }",   "kind integer, not '2147483648'"},
-    {"db.things:put { id = 'a', amount = 'x' }",     "kind numeric, not 'x'"},
+    {"db.things:put { id = 'a', amount = 'x' }",     "kind numeric, not a text of 1 bytes"},
     {"db.things:put { id = 'a', amount = {} }",      "kind numeric, not table"},
     {"db.things:put { id = 'a', amount = 0/0 }",     "kind numeric, not"},
     {"db.things:put { id = 'a', d = 1/0 }",          "kind double, not"},
     {"db.things:put { id = 'a', ok = 1 }",           "kind boolean, not '1'"},
-    {"db.things:put { id = 'a', day = 'today' }",    "kind date, not 'today'"},
-    {"db.things:put { id = 'a', at = '2010-12-01' }", "kind timestamp, not '2010-12-01'"},
-    {"db.things:put { id = 'a', u = 'x' }",          "kind uuid, not 'x'"},
+    {"db.things:put { id = 'a', day = 'today' }",    "kind date, not a text of 5 bytes"},
+    {"db.things:put { id = 'a', at = '2010-12-01' }", "kind timestamp, not a text of 10 bytes"},
+    {"db.things:put { id = 'a', u = 'x' }",          "kind uuid, not a text of 1 bytes"},
     {"db.things:put { id = 'a', j = type }",         "a function has no JSON"},
     {"db.things:put { id = '\\255' }",               "kind text"},
     {"db.things:put { id = 'a\\0b' }",               "kind text"},
     {"db.things:patch('a', { id = 'b' })",           "column 'id' is the key and cannot change"},
     {"db.things:add('a', { ok = true })",            "column 'ok' (boolean) cannot be added to"},
     {"db.things:add('a', { n = json.null })",        "column 'n' (bigint) cannot be added to"},
-    {"db.things:add('a', { n = 'x' })",              "kind bigint, not 'x'"},
+    {"db.things:add('a', { n = 'x' })",              "kind bigint, not a text of 1 bytes"},
     {"reject('x')",                                  "reject: only while a command runs"},
     {"return event.dta",                             "an event has no field 'dta' (it has: position, recorded_at, event_id"},
 };
@@ -311,6 +327,20 @@ static void a_row_is_read_as_lua_values(void **state UNUSED)
 }
 
 /* ---- failures of the host ---- */
+
+/* One that does nothing but wait must not time out, however slow the store. */
+static void waiting_for_the_store_is_not_the_scripts_time(void **state UNUSED)
+{
+    struct recorder r;
+
+    recorder_open(&r, "db.things:get('a')\n"
+                      "for i = 1, 100000 do kept = i end");
+    r.sleep_ms = 400;
+    r.timeout_ms = 300;
+    if (!handle(&r))
+        fail_msg("%s", r.w.err.text);
+    recorder_close(&r);
+}
 
 static void a_lost_store_ends_the_handler_as_it_is(void **state UNUSED)
 {
@@ -505,6 +535,7 @@ int main(void)
         cmocka_unit_test(every_kind_is_converted),
         cmocka_unit_test(what_a_column_does_not_take_is_an_error),
         cmocka_unit_test(a_row_is_read_as_lua_values),
+        cmocka_unit_test(waiting_for_the_store_is_not_the_scripts_time),
         cmocka_unit_test(a_lost_store_ends_the_handler_as_it_is),
         cmocka_unit_test(a_refusal_of_the_host_is_an_error_of_the_line),
         cmocka_unit_test(a_handler_that_writes_without_end_is_stopped),
