@@ -26,6 +26,15 @@ local logs = os.getenv("PERIGEE_TEST_LOGS") or "build/test-logs"
 local full = os.getenv("PERIGEE_TEST_FULL") == "1"
 local reduced = os.getenv("PERIGEE_TEST_REDUCED") == "1"
 
+local function read_file(path)
+  local file = io.open(path, "rb")
+  local text = file and file:read("*a") or ""
+  if file then
+    file:close()
+  end
+  return text
+end
+
 local function stores()
   local list = { "sqlite" }
   if os.getenv("PERIGEE_TEST_PG_URL") then
@@ -70,6 +79,12 @@ local function give_database(job)
   end
 end
 
+-- Settings of the whole server are everybody's.
+local function changes_server(program)
+  local source = program:gsub("^.*(unit/)", "tests/%1") .. ".c"
+  return read_file(source):find("alter system", 1, true) ~= nil
+end
+
 function suites.unit(programs)
   local list = {}
   for i, path in ipairs(programs) do
@@ -79,6 +94,7 @@ function suites.unit(programs)
       env = { CMOCKA_MESSAGE_OUTPUT = "TAP" },
       limit_s = 300,
       prepare = give_database,
+      alone = changes_server(path),
     }
   end
   return list
@@ -135,15 +151,6 @@ local function collect(names, programs)
     end
   end
   return list
-end
-
-local function read_file(path)
-  local file = io.open(path, "rb")
-  local text = file and file:read("*a") or ""
-  if file then
-    file:close()
-  end
-  return text
 end
 
 local function report(job, counts, output)

@@ -1,10 +1,11 @@
 -- Runs programs beside each other: each in a process group of its own, its
 -- output in a file, ended when it takes too long.  A job is
 --
---     {name, argv, env = {NAME = value}, log = path, limit_s, prepare}
+--     {name, argv, env = {NAME = value}, log = path, limit_s, prepare, alone}
 --
--- (`prepare(job)` is called just before it starts) and gets `status` (an exit
--- status, "signal 11" or "time limit") and `seconds`.
+-- (`prepare(job)` is called just before it starts; `alone` is true when nothing
+-- may run beside it) and gets `status` (an exit status, "signal 11" or "time
+-- limit") and `seconds`.
 
 local clock = require "clock"
 local process = require "process"
@@ -51,12 +52,19 @@ local function end_with_us(running)
   signal.signal(signal.SIGTERM, give_up)
 end
 
+local function may_start(job, running, width)
+  if not job or #running == width then
+    return false
+  end
+  return #running == 0 or not job.alone and not running[1].alone
+end
+
 -- Runs all, `width` at a time in the given order; `done(job)` as each ends.
 function jobs.run(list, width, done)
   local running, next_job = {}, 1
   end_with_us(running)
   while #running > 0 or next_job <= #list do
-    while #running < width and next_job <= #list do
+    while may_start(list[next_job], running, width) do
       start(list[next_job])
       running[#running + 1] = list[next_job]
       next_job = next_job + 1
