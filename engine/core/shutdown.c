@@ -58,7 +58,8 @@ static struct subscriptions *subscriptions_of(struct shutdown *shutdown)
 }
 
 /* Waits for the batches in flight until the deadline; true when none is left.
- * Notes how it went, for whoever has to report from the outside. */
+ * Notes how it went, for whoever has to report from the outside.  The engine
+ * may open in the middle of all this, so draining is asked for each time. */
 static bool look_at_batches(struct shutdown *shutdown, uint64_t deadline_us)
 {
     struct subscriptions *subs = subscriptions_of(shutdown);
@@ -66,6 +67,7 @@ static bool look_at_batches(struct shutdown *shutdown, uint64_t deadline_us)
 
     if (subs == NULL)
         return true;
+    subscriptions_drain(subs);
     bool drained = subscriptions_drained(subs, deadline_us, &result);
     lock_take(&shutdown->lock);
     shutdown->progress = result;
@@ -78,12 +80,10 @@ static bool look_at_batches(struct shutdown *shutdown, uint64_t deadline_us)
 static void stop_taking_work(struct shutdown *shutdown)
 {
     const struct shutdown_options *options = &shutdown->options;
-    struct subscriptions *subs = subscriptions_of(shutdown);
     uint64_t deadline_us = drain_deadline(shutdown);
 
     options->refuse(options->arg);
-    if (subs != NULL)
-        subscriptions_drain(subs);
+    look_at_batches(shutdown, 0);
     while (!options->finished(options->arg) && clock_us() < deadline_us) {
         look_at_batches(shutdown, 0);
         sleep_until(shutdown, clock_us() + LOOK_US);
