@@ -3,7 +3,7 @@
  * The table of settings: name, default, range, where it can be overridden and
  * what it means.  The only place of these facts: the file's keys, the
  * environment's names, checks, `perigee help settings` and
- * docs/configuration.md come from it (decisions.md 39: a setting enters it
+ * docs/configuration.md come from it (a setting enters it
  * together with its reader).
  *
  * Order of precedence: command line, conventional variable (DATABASE_URL …),

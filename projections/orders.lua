@@ -2,7 +2,7 @@
 return {
   name = "orders",
   version = 1,              -- raise it: the engine rebuilds beside the live tables, then swaps them in one transaction
-  subscription = { batch_size = 500, checkpoint_strategy = "every_batch" },   -- any key of section 6
+  subscription = { batch_size = 500, checkpoint_strategy = "every_batch" }, -- see docs/scripts.md
 
   tables = {
     orders = {

@@ -56,7 +56,7 @@ tsan: ## units and reduced e2e under ThreadSanitizer
 # LuaJIT and libpq keep some memory until the process ends; what is asked for
 # here is use of freed memory, overflows, undefined behaviour and races.
 SANITIZER_ENV = ASAN_OPTIONS=detect_leaks=$(if $(findstring address,$(SAN)),1,0):abort_on_error=0 \
-                UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=suppressions=tests/support/tsan.supp:halt_on_error=0
+                UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=0
 
 sanitized:
 	@$(PARALLEL) -s SAN=$(SAN) program unit-programs

@@ -2,7 +2,7 @@
 /*
  * Bodies by table: an object's members are looked up by name, checked by kind
  * and put where the table says.  All faults are collected, not only the first:
- * each names its field (contract section 5, `errors: [{field, message}]`).
+ * each names its field (`errors: [{field, message}]`).
  *
  * A field that may be left out may also be null; its place then keeps what it
  * had.  Slices point into the checked body or the arena.

@@ -5,7 +5,7 @@
  * the request's arena.  Nothing outlives the arena's reset.
  *
  * Splitting comes before decoding, so `a%2Fb` is one segment "a/b" and no
- * client can smuggle a separator in or out (decisions.md 33).
+ * client can smuggle a separator in or out.
  */
 #include "api/request.h"
 

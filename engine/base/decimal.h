@@ -3,7 +3,7 @@
  * Exact decimals: an integer of any size (GMP) and a power-of-ten scale, at
  * most DECIMAL_MAX_DIGITS digits in all, checked before anything is allocated.
  *
- * Rules (decisions.md 9).  Text is plain notation, the scale is kept
+ * Rules.  Text is plain notation, the scale is kept
  * ("1.50" stays "1.50"), minus zero is zero.  Sum and difference have the
  * larger scale, a product the sum of both scales; a quotient has up to 28
  * significant digits, rounded half to even, trailing zeros dropped down to the

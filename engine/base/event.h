@@ -52,7 +52,7 @@ void event_page_add(struct event_page *page, const struct event *event);
 struct event_page *event_page_ref(struct event_page *page);
 void event_page_unref(struct event_page *page); /* NULL is fine */
 
-/* Writes the event as an object with the fields of contract section 3;
+/* Writes the event as an object with the fields of the log;
  * absent optional fields are left out. */
 void event_write(struct json_out *out, const char *key,
                  const struct event *event);

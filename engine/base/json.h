@@ -3,10 +3,10 @@
  * JSON (RFC 8259), strict, in two halves.
  *
  * Reading: json_check validates a whole text at the door and can write it
- * without insignificant white space, every token kept byte for byte
- * (decisions.md 41); afterwards struct json_in walks a text that is known to be
+ * without insignificant white space, every token kept byte for byte;
+ * afterwards struct json_in walks a text that is known to be
  * good and hands out slices of it: nothing is decoded that nobody asks for.
- * Refused at the door (decisions.md 17): \u0000, lone surrogates, bad UTF-8,
+ * Refused at the door: \u0000, lone surrogates, bad UTF-8,
  * raw control characters, nesting over JSON_MAX_DEPTH, duplicate keys in one
  * object, anything behind the value, NaN and infinity.
  *

@@ -1,6 +1,6 @@
 #pragma once
 /*
- * The log: one line a record on stdout, JSON or text (contract section 8).
+ * The log: one line a record on stdout, JSON or text.
  *
  * A record is a constant phrase and typed fields, so that it can be searched
  * in either format:

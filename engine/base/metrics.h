@@ -1,8 +1,8 @@
 #pragma once
 /*
  * Counters, gauges and histograms, one table for all of them: name, kind,
- * label, help.  A metric enters the table together with the code that moves it
- * (decisions.md 39); /metrics prints the table in OpenMetrics text.
+ * label, help.  A metric enters the table together with the code that moves it;
+ * /metrics prints the table in OpenMetrics text.
  *
  * Counting is an atomic add on a slot that exists from the start; series with
  * a label (a subscription's name) are made at registration, never on the hot

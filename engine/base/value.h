@@ -2,7 +2,7 @@
 /*
  * Values of read-model columns, and the declaration of a table: what scripts
  * write, the overlay keeps, and both stores keep and give back.  The table of
- * kinds is the only place that knows the words of decisions.md 40.
+ * kinds is the only place that knows the words that scripts use for them.
  *
  * Slices in a value point into the arena of whoever made it.
  */

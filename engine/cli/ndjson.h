@@ -6,7 +6,7 @@
  * same way, and a longer file differs from its beginning in the last run only.
  *
  * A line without `event_id` gets one: version 5 of the running hash of every
- * byte of the file up to the end of that line (decisions.md 42).  So a file
+ * byte of the file up to the end of that line.  So a file
  * may be imported again, also when it has grown, and no event is stored twice.
  *
  * Memory is that of one line and one run, whatever the file's size.

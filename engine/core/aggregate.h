@@ -12,7 +12,7 @@
  *   run       the script's command; `emit` applies what it emits
  *   append    with the expected version of the state
  *   keep      the state is the cache's new one; after a refusal, an error or
- *             a conflict it is dropped (decisions.md 13)
+ *             a conflict it is dropped
  *
  * A version conflict without `If-Match` (another instance was faster) is tried
  * again from `load`, 5 times.

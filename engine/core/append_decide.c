@@ -172,7 +172,7 @@ static void answer_duplicate(struct append_job *job, const struct event *place)
     answer_error(job);
 }
 
-/* decisions.md 30: all ids present, same stream, contiguous, same order and
+/* All ids present, same stream, contiguous, same order and
  * content.  False for anything else. */
 static bool is_repetition(const struct append_job *job,
                           const struct id_map *stored,

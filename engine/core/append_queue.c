@@ -533,7 +533,7 @@ static void wait_for_outcome(struct append_queue *queue, struct err *err)
 }
 
 /* After a COMMIT whose answer was lost: waits the old transaction out, then
- * answers or puts the jobs back (decisions.md 2).  Once nobody waits for the
+ * answers or puts the jobs back.  Once nobody waits for the
  * answer there is nothing to settle: the next begin finds what is there, as it
  * finds what others appended behind it. */
 static void settle(struct append_queue *queue, const struct decision *decision)

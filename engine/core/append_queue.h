@@ -6,7 +6,7 @@
  *   begin     the writer opens the transaction and takes the log's lock; the
  *             delta tells what other instances appended meanwhile
  *   close     only now the batch is closed: who arrived while the writer
- *             queued for the lock comes along (evidence-append.md, c3)
+ *             queued for the lock comes along
  *   lookup    heads that the cache does not know, ids that producers gave
  *   decide    each request in memory: conflicts and repetitions are results,
  *             not aborts; versions and positions are assigned

@@ -205,7 +205,7 @@ static bool is_own_aggregate(const struct changes *changes,
            value_eq(&own, key);
 }
 
-/* A worker that waits for the store is not stalled (decisions.md 31). */
+/* A worker that waits for the store is not stalled. */
 static bool ask_store(struct changes *changes, const struct table_def *table,
                       const struct wanted *wanted, struct arena *arena,
                       struct row **rows, struct err *err)

@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-#define KEEPER_BEAT_MS 2000 /* decisions.md 12 */
+#define KEEPER_BEAT_MS 2000 /* leases renewed, head asked for */
 
 /* How long an engine that is closed waits for appends that are still queued;
  * a graceful shutdown has drained them before. */

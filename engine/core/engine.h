@@ -5,7 +5,7 @@
  * part it needs (no subscriptions, no keeper) and talks to it through the same
  * api/ as HTTP does.
  *
- * HTTP listens before the store is reached (decisions.md 7), so an engine has
+ * HTTP listens before the store is reached, so an engine has
  * two ages.  Before engine_is_open() its parts are NULL and only probes,
  * version and shutdown are answered, everything else with ERR_STORE; from then
  * on the parts are there until engine_close, whatever the phase is.

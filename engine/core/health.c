@@ -6,7 +6,7 @@
  *
  * Judging.  A subscription has the worst of its indicators.  The whole is
  * critical if any is, unhealthy if more than half are, degraded if any is
- * unhealthy or degraded (contract section 7), and never better than the
+ * unhealthy or degraded, and never better than the
  * engine's own indicators.  What is just starting is `unknown`, which counts
  * for nothing: not ready, and not ill.
  */

@@ -1,6 +1,6 @@
 #pragma once
 /*
- * The picture that probes read (contract section 7, decisions.md 31).
+ * The picture that probes read.
  * Everything comes from memory: no store, no script, no lock under which
  * someone works.
  */

@@ -1,8 +1,8 @@
 #pragma once
 /*
  * The thread that keeps what time takes away: leases, and knowledge of the
- * head when others append.  One statement every 2 s renews and asks
- * (decisions.md 12); between them it sleeps on the notices of the store.
+ * head when others append.  One statement every 2 s renews and asks;
+ * between them it sleeps on the notices of the store.
  *
  * It owns the keeper's connection.  When the store is away it keeps trying;
  * after a lease's time without a beat the subscriptions are told that nothing

@@ -2,8 +2,8 @@
 /*
  * A projection's tables: installed when there are none, compared when there
  * are.  A script that declares other tables, or another version, needs a
- * rebuild: nothing is touched then, and the difference is named
- * (decisions.md 43).  Everything else about tables is the store's.
+ * rebuild: nothing is touched then, and the difference is named.
+ * Everything else about tables is the store's.
  */
 #include "store/store.h"
 #include "vm/script.h"

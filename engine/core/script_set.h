@@ -50,7 +50,7 @@ const struct aggregate_decl *script_set_aggregate(const struct script_set *set,
 const struct projection_decl *
 script_set_projection(const struct script_set *set, struct str name);
 /* ERR_INVALID_INPUT when the type has a script and its `apply` does not know
- * the event type (decisions.md 23); types without a script take any. */
+ * the event type; types without a script take any. */
 bool script_set_check_event(const struct script_set *set,
                             struct str aggregate_type, struct str event_type,
                             struct err *err) MUST_USE;

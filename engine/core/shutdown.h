@@ -1,6 +1,6 @@
 #pragma once
 /*
- * Stages with deadlines (contract section 7, "Shutdown"):
+ * Stages with deadlines:
  *
  *   stopping        unready at once; new work is refused, no batch is begun,
  *                   requests under way finish

@@ -22,7 +22,7 @@
  *
  * A handler that fails: what came before it in the batch commits, the
  * checkpoint stands just before the event, the subscription is in ERROR with
- * file and line (decisions.md 43).  Errors of the store are waited out with
+ * file and line.  Errors of the store are waited out with
  * back-off and are never the script's fault.
  */
 #include "core/feed.h"
@@ -50,7 +50,7 @@ struct subscriptions_options {
     struct uuid owner;          /* of this engine's leases */
     uint32_t workers;
     uint32_t lease_ms;
-    uint32_t batch_size; /* defaults of section 6 */
+    uint32_t batch_size; /* unless a script says another */
     uint32_t processing_timeout_ms;
 };
 

@@ -2,7 +2,7 @@
 /*
  * civetweb in front of api/: threads, limits, strict decoding, headers.
  *
- * civetweb 1.15 as Debian ships it needs care (evidence.md Q6): never a
+ * civetweb 1.15 as Debian ships it needs care: never a
  * document root, `decode_url=no` and our own strict decoding, no TLS, chunked
  * together with content-length refused here.  One thread serves one open
  * connection, so at most threads - 16 requests block on the store at once;

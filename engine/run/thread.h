@@ -88,7 +88,7 @@ bool signal_wait_until(struct signal *signal, struct lock *lock,
 
 /* What the liveness probe reads: when a thread last moved, and whether it is
  * in a wait that it declared (on the store, or for work), during which it need
- * not move (decisions.md 31). */
+ * not move. */
 struct heartbeat {
     uint64_t moved_ms; /* atomic */
     int waiting;       /* atomic */

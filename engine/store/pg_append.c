@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 /*
- * The writer's transaction (evidence-append.md, c3).
+ * The writer's transaction.
  *
  *   begin    `begin`, the log's lock, the delta, the head: one flush with a
  *            sync, so that the server counts us as idle while we decide, and
@@ -127,7 +127,7 @@ static bool run_begin(struct pg_conn *conn, struct log_place known,
  * then for a write of ours to be as durable as the database promises.  When
  * somebody ends a commit that waits for its standby, its rows show although no
  * standby has them; what shows behind a later write that a standby has, is
- * there too (decisions.md 2).
+ * there too.
  */
 static bool wait_out(struct pg_conn *conn, struct err *err)
 {

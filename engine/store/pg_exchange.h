@@ -15,7 +15,7 @@
  *
  * Statements are known by their text and prepared when they are first sent;
  * through a pooler they are unnamed, and the settings that a session would
- * have go with each transaction (decisions.md 6).
+ * have go with each transaction.
  *
  * A COMMIT is never cancelled: that would make visible or lose what it wrote,
  * and nobody could say which.  When its answer does not come, the socket is

@@ -182,7 +182,7 @@ static void add_table(struct buf *sql, const struct install *in,
     pg_quote_table(sql, in->schema, table->name, in->def->generation);
     buf_text(sql, " (");
     add_columns(sql, table);
-    /* Room on each page keeps updates of rows on it (decisions.md 8). */
+    /* Room on each page keeps updates of rows on it. */
     buf_text(sql, ") with (fillfactor = 70);");
 }
 

@@ -7,7 +7,7 @@
  * written and reading is 2.3-3 times faster; text compares by bytes
  * (COLLATE "C") as on SQLite.
  *
- * perigee.advance is the fence of decisions.md 1.  It raises instead of
+ * perigee.advance is the fence.  It raises instead of
  * returning false, so that a batch can be sent as one pipeline: the error
  * makes the server skip everything behind it, the rows and the commit too.
  */

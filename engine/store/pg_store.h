@@ -27,8 +27,7 @@ struct pg_store {
     char *read_schema;
     struct pg_pool *pool;
     /* The writer and the keeper have connections of their own; in a pool of
-     * fewer than 4 they borrow like everybody, and nothing listens
-     * (decisions.md 11). */
+     * fewer than 4 they borrow like everybody, and nothing listens. */
     bool has_seats;
 
     /* --- any thread, atomic --- */

@@ -24,8 +24,7 @@ struct pg_target {
     size_t count;
     struct arena texts;
     /* Through PgBouncer in transaction mode: nothing may be left behind in the
-     * session, so statements are unnamed and settings are the transaction's
-     * (decisions.md 6). */
+     * session, so statements are unnamed and settings are the transaction's. */
     bool pooled;
     uint32_t statement_timeout_ms;
 };

@@ -8,7 +8,7 @@
  *                aggregate_version), which a partition by position can keep
  *   streams      id (position of the first event), type, key; no version
  *   event_ids    every event's id and position: uniqueness that does not stand
- *                in the way of partitioning `events` (decisions.md 4)
+ *                in the way of partitioning `events`
  *   checkpoints  key (subscription, generation, partition, partitions);
  *                position, owner, epoch, expiry, count
  *   projections  what is installed, and which generation is live

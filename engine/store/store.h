@@ -18,7 +18,7 @@
  * Ends of commits are values, because each wants another treatment:
  * DONE; ROLLED_BACK, nothing happened and it may be tried again; UNCERTAIN,
  * the answer was lost, and the old transaction must be waited out before
- * anybody looks (decisions.md 2: reading at once lies, a frozen backend has
+ * anybody looks (reading at once lies, a frozen backend has
  * committed after we had looked).
  */
 #include "base/event.h"
@@ -228,7 +228,7 @@ bool store_list_streams(struct store *store, struct str aggregate_type,
 
 /* ---- checkpoints and leases ---- */
 
-/* The key of a checkpoint (decisions.md 32).  All checkpoints of one
+/* The key of a checkpoint.  All checkpoints of one
  * (subscription, generation) have the same `partitions`: leases of two layouts
  * would exclude nobody. */
 struct slice {
@@ -282,7 +282,7 @@ struct beat {
 };
 
 /* One statement: renews every lease of `owner`, tells which it still has, and
- * the head (decisions.md 12).  Rows locked by a running commit are skipped and
+ * the head.  Rows locked by a running commit are skipped and
  * reported as they were last committed: that commit renews them itself.  An
  * epoch may be higher than the caller's: somebody reset or paused the slice,
  * and its batch must be dropped. */
@@ -382,7 +382,7 @@ enum commit_end {
     COMMIT_UNCERTAIN,   /* settle before anything else */
 };
 
-/* Rows and checkpoint in one transaction, fenced (decisions.md 1): epoch and
+/* Rows and checkpoint in one transaction, fenced: epoch and
  * `from` must be the checkpoint's, and the event at `to` must still have
  * `to_event_id`.  The fence comes first, so the checkpoint's row is locked
  * before any row of the tables is touched. */

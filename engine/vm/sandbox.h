@@ -1,6 +1,6 @@
 #pragma once
 /*
- * What a script may see (contract section 4, "Sandbox"): lists of names, each
+ * What a script may see: lists of names, each
  * either taken from LuaJIT's library or our own.  What is not in a list is not
  * there, so a newer LuaJIT adds nothing by itself.
  *

@@ -13,7 +13,7 @@
 #include "base/value.h"
 #include "vm/vm.h"
 
-/* Words of command inputs (decisions.md 40). */
+/* Words of command inputs. */
 enum input_kind {
     INPUT_STRING,
     INPUT_NUMBER,
@@ -50,7 +50,7 @@ struct aggregate_decl {
     size_t event_type_count;
 };
 
-/* Overrides of section 6 that exist so far; 0 or false in `given` means that
+/* Settings that a script may override so far; 0 or false in `given` means that
  * the script says nothing and the configuration holds. */
 struct subscription_decl {
     uint32_t batch_size;

@@ -21,7 +21,7 @@
 #define INTERVAL_LARGE 50
 #define LARGE_BLOCK    ((size_t)256 * 1024)
 #define LARGE_TOTAL    ((size_t)1024 * 1024)
-#define GC_PAUSE       120 /* evidence.md Q1: 80 % of the ceiling can be live */
+#define GC_PAUSE       120 /* measured: 80 % of the ceiling can be live */
 #define GC_STEPMUL     400
 
 /* ---- time ---- */

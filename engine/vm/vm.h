@@ -2,14 +2,14 @@
 /*
  * The life of a sandboxed Lua state.
  *
- * A state sees a whitelist (contract section 4, "Sandbox"), frozen, has its own
+ * A state sees a whitelist, frozen, has its own
  * capped allocator and a deadline for each call from the engine.  It is used
  * by one thread at a time (the owner says how: a slot's lock, a worker).  After
  * any failure that leaves its inside doubtful (deadline, memory, an error in
  * the host) it is `broken` and must be thrown away: a fresh state with its
  * script costs 150 us, repairing is never worth it.
  *
- * For now the JIT is off and a count hook looks at the clock: evidence.md Q2
+ * For now the JIT is off and a count hook looks at the clock
  * (the hook alone cannot stop compiled loops).  The string functions that can
  * run long inside one C call are our own, with a step budget.
  *
@@ -37,7 +37,7 @@ void vm_free(struct vm *vm);
 bool vm_is_broken(const struct vm *vm);
 size_t vm_memory_bytes(const struct vm *vm);
 /* A full collection when more than half of the ceiling is in use: LuaJIT runs
- * none by itself when an allocation is refused (evidence.md Q1). */
+ * none by itself when an allocation is refused. */
 void vm_rest(struct vm *vm);
 /* Versions for `perigee version`: "LuaJIT 2.1.0-beta3". */
 const char *vm_lua_version(void);

@@ -3,7 +3,7 @@
  * Aggregates inside a state: history to state, command to events.
  *
  * A folded state is a Lua table kept in the registry and named by a number.
- * What is applied is what is stored (decisions.md 13): `emit` encodes its data
+ * What is applied is what is stored: `emit` encodes its data
  * to JSON, decodes it again and applies the decoded copy, so a value that does
  * not survive storage is seen at once.  A refusal or an error after an `emit`
  * leaves the state changed: the caller drops it then.

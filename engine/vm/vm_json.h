@@ -1,7 +1,8 @@
 #pragma once
 /*
- * JSON for scripts: directly between a text and Lua values (evidence.md Q4
- * says why not lua-cjson).
+ * JSON for scripts: directly between a text and Lua values.  Not lua-cjson: its
+ * encoder keeps 14 digits, writes [] as {}, and ends the process when memory is
+ * short.
  *
  *   null      json.null, a value that is equal to itself and prints "null"
  *   number    a number; an integer beyond 2^53 or a number beyond a double is

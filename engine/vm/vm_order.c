@@ -5,7 +5,7 @@
  * Life of order.state: a copy, made when it is first read and made anew when
  * an event was applied since; the command's end lets go of it.  The state
  * itself is never in a command's hands: later commands decide on it, so only
- * events may change it (decisions.md 13).
+ * events may change it.
  *
  * Life of an emitted event: its data is encoded, copied into the arena,
  * decoded again from there and applied, so the script meets at once whatever

@@ -4,9 +4,9 @@
  * the rows (core/changes) through a table of functions, because vm/ may not
  * know core/.
  *
- * Values are checked against the column's kind here, at the call (decisions.md
- * 19), so a script learns at the line that did it what a column takes.
- * json.null and nil: see decisions.md 40.
+ * Values are checked against the column's kind here, at the call,
+ * so a script learns at the line that did it what a column takes.
+ * SQL NULL reads as nil, and json.null writes it.
  */
 #include "base/event.h"
 #include "vm/script.h"
