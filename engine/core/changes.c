@@ -242,6 +242,7 @@ static bool fetch_wanted(struct changes *changes, struct overlay *overlay,
  * asked for at once say that there may be more. */
 static void adapt(struct overlay *overlay, size_t count, size_t bytes)
 {
+    CHECK(count > 0);
     size_t fit = MIN(AHEAD_BYTES / (bytes / count + 1), AHEAD_MAX);
 
     if (count >= overlay->ahead)
