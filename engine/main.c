@@ -1,4 +1,5 @@
 #include "app.h"
+#include "base/mem.h"
 #include "cli/cli.h"
 #include "http/server.h"
 
@@ -14,6 +15,7 @@ int main(int argc, char **argv)
         .serve = app_serve,
     };
 
+    mem_setup();
     snprintf(http_library, sizeof(http_library), "civetweb %s",
              http_civetweb_version());
     return cli_main(argc, argv, &program);

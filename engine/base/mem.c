@@ -1,5 +1,6 @@
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -18,6 +19,12 @@ static void out_of_memory(size_t size)
         /* Nobody is left to tell. */
     }
     _exit(EXIT_FAILURE);
+}
+
+void mem_setup(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+    mallopt(M_ARENA_MAX, 2);
 }
 
 void *mem_alloc(size_t size)
