@@ -58,6 +58,29 @@ bool lite_select_log_id(struct lite_conn *conn, struct uuid *out,
     return true;
 }
 
+/* ---- what this binary may touch ---- */
+
+static bool check_encoding(struct lite_conn *conn, struct err *err)
+{
+    AUTO_STMT stmt = lite_prepare(conn, "pragma encoding", err);
+
+    if (stmt == NULL || lite_step(conn, stmt, err) == LITE_FAILED)
+        return false;
+    return str_eq(lite_column_str(stmt, 0), STR("UTF-8")) ||
+           err_set(err, ERR_CONFIG, "the database's encoding is not UTF-8");
+}
+
+/* Known by a newer binary, which asks for its own knowledge. */
+static bool check_not_newer(const struct meta *meta, struct err *err)
+{
+    if (meta->oldest_binary <= SCHEMA_VERSION)
+        return true;
+    return err_set(err, ERR_CONFIG,
+                   "the database's schema (version %u) is too new for this "
+                   "binary, which knows version %u",
+                   meta->version, SCHEMA_VERSION);
+}
+
 /* ---- migrating ---- */
 
 static const struct schema_step *step_behind(uint32_t version)
@@ -89,8 +112,8 @@ static enum migrated run_next_step(struct lite_conn *conn, struct err *err)
     const struct schema_step *step;
     struct meta meta;
 
-    if (!lite_exec(conn, lite_schema_meta, err) ||
-        !select_meta(conn, &meta, err))
+    if (!check_encoding(conn, err) || !lite_exec(conn, lite_schema_meta, err) ||
+        !select_meta(conn, &meta, err) || !check_not_newer(&meta, err))
         return MIGRATE_FAILED;
     step = step_behind(meta.version);
     if (step == NULL)
@@ -133,27 +156,14 @@ bool lite_migrate(struct store *store, uint32_t *steps_out, struct err *err)
 
 static bool judge_version(const struct meta *meta, struct err *err)
 {
-    if (meta->oldest_binary > SCHEMA_VERSION)
-        return err_set(err, ERR_CONFIG,
-                       "the database's schema (version %u) is too new for this "
-                       "binary, which knows version %u",
-                       meta->version, SCHEMA_VERSION);
+    if (!check_not_newer(meta, err))
+        return false;
     if (meta->version < SCHEMA_OLDEST)
         return err_set(err, ERR_CONFIG,
                        "the database's schema (version %u) is too old for this "
                        "binary, which needs %u: run `perigee migrate`",
                        meta->version, SCHEMA_OLDEST);
     return true;
-}
-
-static bool check_encoding(struct lite_conn *conn, struct err *err)
-{
-    AUTO_STMT stmt = lite_prepare(conn, "pragma encoding", err);
-
-    if (stmt == NULL || lite_step(conn, stmt, err) == LITE_FAILED)
-        return false;
-    return str_eq(lite_column_str(stmt, 0), STR("UTF-8")) ||
-           err_set(err, ERR_CONFIG, "the database's encoding is not UTF-8");
 }
 
 static bool check_schema(struct lite_conn *conn, struct err *err)

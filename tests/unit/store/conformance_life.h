@@ -100,6 +100,9 @@ static void a_newer_schema_is_good_while_it_lets_old_binaries_in(void **state)
     assert_false(store_check_schema(fx->store, &fx->err));
     assert_code(&fx->err, ERR_CONFIG);
     assert_non_null(strstr(fx->err.text, "new"));
+    assert_false(store_migrate(fx->store, &steps, &fx->err));
+    assert_code(&fx->err, ERR_CONFIG);
+    assert_non_null(strstr(fx->err.text, "new"));
 }
 
 static void an_older_schema_asks_to_be_migrated(void **state)
