@@ -9,6 +9,7 @@ static const struct {
     {"23505", PG_FAULT_UNIQUE},
     {"22",    PG_FAULT_DATA},
     {"23",    PG_FAULT_DATA},
+    {"54",    PG_FAULT_DATA},   /* too long for an index, too deep: never fits */
     {"P0",    PG_FAULT_DATA},   /* raised by somebody's trigger */
     {"PGF01", PG_FAULT_FENCED},
     {"55P03", PG_FAULT_LOCKED},

@@ -12,7 +12,7 @@ enum pg_fault {
     PG_FAULT_STORE,  /* the server's state: may be tried again */
     PG_FAULT_LOCKED, /* 55P03: a lock was not free in time; likewise */
     PG_FAULT_STALE,  /* likewise, but on another connection */
-    PG_FAULT_DATA,   /* classes 22, 23, P0: these data are refused */
+    PG_FAULT_DATA,   /* classes 22, 23, 54, P0: these data are refused */
     PG_FAULT_UNIQUE, /* 23505 */
     PG_FAULT_EXISTS, /* 42P07: a table of that name exists */
     PG_FAULT_SETUP,  /* class 42 and the like: schema or rights are wrong */

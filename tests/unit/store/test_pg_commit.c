@@ -351,6 +351,36 @@ static void a_trigger_of_the_user_may_refuse(void **state)
     store_close(f.store);
 }
 
+/* Random, so that it is not compressed into a size that fits. */
+static struct str long_text(char text[6000])
+{
+    for (size_t i = 0; i < 6000; i++)
+        text[i] = (char)('a' + random() % 26);
+    return str_n(text, 6000);
+}
+
+static void what_is_too_long_for_an_index_is_refused_as_data(void **state)
+{
+    struct fixture f = fixture_at(db_url);
+    char text[6000];
+    const struct value values[] = {
+        {.kind = VALUE_BIGINT, .i64 = 7},
+        {.kind = VALUE_NULL},
+        {.kind = VALUE_TEXT, .text = long_text(text)},
+        {.kind = VALUE_NUMERIC, .text = STR("1")},
+    };
+    const struct row_change put = {ROW_PUT, 15, values};
+    const struct table_change change = {&sums, &put, 1};
+    struct batch_commit batch = batch_of(&f, &change);
+    struct err err;
+
+    (void)state;
+    run_sql("create index on sums__1 (note)");
+    assert_int_equal(store_commit_batch(f.store, &batch, &err), COMMIT_REFUSED);
+    assert_int_equal(err.code, ERR_DATA);
+    store_close(f.store);
+}
+
 /* ---- statements ---- */
 
 static void each_kind_of_change_is_one_statement(void **state)
@@ -465,6 +495,8 @@ int main(void)
                                fresh),
         cmocka_unit_test_setup(a_dropped_table_stops_the_projection, fresh),
         cmocka_unit_test_setup(a_trigger_of_the_user_may_refuse, fresh),
+        cmocka_unit_test_setup(what_is_too_long_for_an_index_is_refused_as_data,
+                               fresh),
         cmocka_unit_test_setup(each_kind_of_change_is_one_statement, fresh),
         cmocka_unit_test_setup(plans_made_on_an_empty_table_are_by_index,
                                fresh),
