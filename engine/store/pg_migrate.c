@@ -3,6 +3,7 @@
 #include "store/schema.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 /*
  * The schema over a connection of its own, the direct one.  Each step is one
@@ -67,17 +68,18 @@ static bool check_not_newer(const struct meta *meta, struct err *err)
                    meta->version, meta->oldest_binary, SCHEMA_VERSION);
 }
 
+/* The lock as a script, which waits longer than the statements of a session
+ * do. */
 static bool lock_migrations(struct pg_conn *conn, struct err *err)
 {
-    struct pg_args *args;
+    char sql[64];
 
+    snprintf(sql, sizeof(sql), "select pg_advisory_xact_lock(%" PRId64 ")",
+             PG_LOCK_MIGRATION);
     pg_begin(conn);
     pg_send(conn, "select set_config('lock_timeout', '" LOCK_WAIT "', true),"
                   " set_config('statement_timeout', '0', true)");
-    args = pg_args(conn);
-    pg_put_i64(args, PG_LOCK_MIGRATION);
-    pg_send(conn, "select pg_advisory_xact_lock($1::bigint)");
-    if (pg_run(conn, err) == PG_DONE)
+    if (pg_run(conn, err) == PG_DONE && pg_script(conn, sql, err) == PG_DONE)
         return true;
     if (pg_fault(conn) == PG_FAULT_LOCKED)
         err_set(err, ERR_STORE,

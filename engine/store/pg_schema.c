@@ -12,7 +12,13 @@
  * makes the server skip everything behind it, the rows and the commit too.
  */
 const char pg_schema_meta[] =
-    "create schema if not exists perigee;"
+    /* Asked first: the right to create schemas is needed even where
+     * `if not exists` has nothing to do, and the schema may be a gift. */
+    "do $$ begin"
+    "  if not exists (select from pg_namespace where nspname = 'perigee') then"
+    "    create schema if not exists perigee;"
+    "  end if;"
+    " end $$;"
     "create table if not exists perigee.meta ("
     "  one boolean primary key default true check (one),"
     "  version integer not null,"

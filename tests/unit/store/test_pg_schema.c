@@ -1,5 +1,6 @@
 #include "pg_support.h"
 
+#include <poll.h>
 #include <pthread.h>
 
 /* Migrations and installs on PostgreSQL: who may, who waits, what is refused.
@@ -40,6 +41,7 @@ static int fresh(void **state)
 
 struct migrator {
     pthread_t thread;
+    struct store *store;
     uint32_t steps;
     bool ok;
     struct err err;
@@ -48,10 +50,10 @@ struct migrator {
 static void *migrate(void *arg)
 {
     struct migrator *migrator = arg;
-    struct store *store = open_at(db_url);
 
-    migrator->ok = store_migrate(store, &migrator->steps, &migrator->err);
-    store_close(store);
+    migrator->ok =
+        store_migrate(migrator->store, &migrator->steps, &migrator->err);
+    store_close(migrator->store);
     return NULL;
 }
 
@@ -62,8 +64,10 @@ static void four_processes_at_once_make_each_step_once(void **state)
 
     (void)state;
     run_sql("drop schema perigee cascade");
-    for (size_t i = 0; i < COUNT(migrators); i++)
+    for (size_t i = 0; i < COUNT(migrators); i++) {
+        migrators[i].store = open_at(db_url);
         pthread_create(&migrators[i].thread, NULL, migrate, &migrators[i]);
+    }
     for (size_t i = 0; i < COUNT(migrators); i++) {
         pthread_join(migrators[i].thread, NULL);
         if (!migrators[i].ok)
@@ -71,6 +75,49 @@ static void four_processes_at_once_make_each_step_once(void **state)
         steps += migrators[i].steps;
     }
     assert_int_equal(steps, ask_number("select version from perigee.meta"));
+}
+
+/* The server waits for a minute, so the client must, too. */
+static void a_migration_elsewhere_is_waited_for(void **state)
+{
+    struct store_options options = options_for(db_url);
+    PGconn *elsewhere = connect_to(db_url);
+    struct migrator migrator = {0};
+
+    (void)state;
+    run_sql("drop schema perigee cascade");
+    PQclear(PQexec(elsewhere, "begin; select pg_advisory_xact_lock("
+                              "x'7065726967656502'::bigint)"));
+    options.statement_timeout_ms = 100;
+    migrator.store = open_with(&options);
+    pthread_create(&migrator.thread, NULL, migrate, &migrator);
+    poll(NULL, 0, 3000);
+    PQfinish(elsewhere);
+    pthread_join(migrator.thread, NULL);
+    if (!migrator.ok)
+        fail_msg("%s", migrator.err.text);
+}
+
+/* Whoever is given the schema need not have the right to make any. */
+static void a_schema_that_was_given_is_taken(void **state)
+{
+    struct migrator migrator = {0};
+    char url[512];
+
+    (void)state;
+    run_sql("drop schema perigee cascade;"
+            "drop role if exists guest; create role guest login;"
+            "create schema perigee authorization guest;"
+            "grant create on schema public to guest");
+    snprintf(url, sizeof(url), "postgresql://guest@%s",
+             strchr(db_url, '@') + 1);
+    migrator.store = open_at(url);
+    pthread_create(&migrator.thread, NULL, migrate, &migrator);
+    pthread_join(migrator.thread, NULL);
+    run_sql("drop owned by guest cascade; drop role guest");
+    make_schema();
+    if (!migrator.ok)
+        fail_msg("%s", migrator.err.text);
 }
 
 static void a_newer_schema_is_judged_by_what_it_needs(void **state)
@@ -274,6 +321,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(four_processes_at_once_make_each_step_once,
                                fresh),
+        cmocka_unit_test_setup(a_migration_elsewhere_is_waited_for, fresh),
+        cmocka_unit_test_setup(a_schema_that_was_given_is_taken, fresh),
         cmocka_unit_test_setup(a_newer_schema_is_judged_by_what_it_needs,
                                fresh),
         cmocka_unit_test_setup(a_missing_schema_is_said, fresh),
