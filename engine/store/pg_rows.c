@@ -185,7 +185,9 @@ static void build_list(struct listing *list, enum part part, uint32_t limit)
     add_filters(list);
     add_resume(list, part);
     add_order(list);
-    buf_printf(&list->sql, " limit %" PRIu32, limit);
+    /* A parameter, or each limit would be a statement of its own to prepare. */
+    pg_put_u32(list->args, limit);
+    buf_printf(&list->sql, " limit $%d::integer", list->args->count);
 }
 
 /* The parts that are still to be read, in order. */
