@@ -396,6 +396,23 @@ static bool names_a_section(struct str name)
     return false;
 }
 
+static bool has_part(struct str name, struct str part)
+{
+    for (size_t i = 0; i + part.len <= name.len; i++) {
+        if (str_eq(str_n(name.ptr + i, part.len), part))
+            return true;
+    }
+    return false;
+}
+
+/* Of a service called perigee-http Kubernetes makes PERIGEE_HTTP_SERVICE_HOST,
+ * PERIGEE_HTTP_PORT = tcp://… and PERIGEE_HTTP_PORT_80_TCP_ADDR. */
+static bool names_a_service(struct str name, struct str value)
+{
+    return has_part(name, STR("_SERVICE_")) || has_part(name, STR("_PORT_")) ||
+           (str_ends(name, STR("_PORT")) && has_part(value, STR("://")));
+}
+
 static bool is_setting_variable(struct str name)
 {
     char variable[NAME_MAX_BYTES];
@@ -414,7 +431,8 @@ static void refuse_unknown_variables(struct loading *loading)
         struct str rest = str_of(*entry);
         struct str name = str_cut(&rest, '=');
 
-        if (names_a_section(name) && !is_setting_variable(name))
+        if (names_a_section(name) && !is_setting_variable(name) &&
+            !names_a_service(name, rest))
             buf_printf(loading->faults,
                        "%.*s (environment): names no setting; `perigee help "
                        "settings` lists them\n",

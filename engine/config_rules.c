@@ -179,15 +179,20 @@ static struct str mask_parameter(struct str rest, struct buf *out)
     return str_n(rest.ptr + at, rest.len - at);
 }
 
+/* Parameters first: a password among them may have an "@", too. */
 void config_mask_url(struct str url, struct buf *out)
 {
-    size_t at = last_of(url, '@');
+    struct buf half = {0};
     struct str rest = url;
 
-    if (at < url.len) {
-        mask_user(str_n(url.ptr, at), out);
-        rest = str_n(url.ptr + at, url.len - at);
-    }
     while (rest.len > 0)
-        rest = mask_parameter(rest, out);
+        rest = mask_parameter(rest, &half);
+    rest = buf_as_str(&half);
+    size_t at = last_of(rest, '@');
+    if (at < rest.len) {
+        mask_user(str_n(rest.ptr, at), out);
+        rest = str_n(rest.ptr + at, rest.len - at);
+    }
+    buf_str(out, rest);
+    buf_done(&half);
 }

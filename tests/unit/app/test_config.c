@@ -382,6 +382,20 @@ static void our_own_variables_that_are_no_settings_pass(void **state)
     assert_true(load(*state, NULL));
 }
 
+static void variables_that_kubernetes_makes_pass(void **state)
+{
+    struct fixture *f = *state;
+
+    setenv("PERIGEE_HTTP_SERVICE_HOST", "10.0.0.1", 1);
+    setenv("PERIGEE_HTTP_SERVICE_PORT", "80", 1);
+    setenv("PERIGEE_HTTP_PORT", "tcp://10.0.0.1:80", 1);
+    setenv("PERIGEE_HTTP_PORT_80_TCP_ADDR", "10.0.0.1", 1);
+    assert_true(load(f, NULL));
+    setenv("PERIGEE_HTTP_PORT", "9000", 1);
+    assert_false(load(f, NULL));
+    assert_fault(f, "PERIGEE_HTTP_PORT (environment): names no setting");
+}
+
 static void an_error_in_the_file_names_its_line(void **state)
 {
     struct fixture *f = *state;
@@ -529,6 +543,10 @@ static void passwords_in_urls_are_masked(void **state UNUSED)
                   "postgresql://ada:***@db/log");
     assert_masked("postgresql://db/log?password=secret&sslmode=require",
                   "postgresql://db/log?password=***&sslmode=require");
+    assert_masked("postgresql://db/log?password=se@cret",
+                  "postgresql://db/log?password=***");
+    assert_masked("postgresql://ada:pw@db/log?password=se@cret&x=1",
+                  "postgresql://ada:***@db/log?password=***&x=1");
     assert_masked("postgresql://ada@db/log", "postgresql://ada@db/log");
     assert_masked("host=db password=secret user=ada",
                   "host=db password=*** user=ada");
@@ -616,6 +634,7 @@ int main(void)
         WITH_FOLDER(an_unknown_key_without_a_neighbour_gets_no_guess),
         WITH_FOLDER(the_right_key_in_the_wrong_section_is_found),
         WITH_FOLDER(our_own_variables_that_are_no_settings_pass),
+        WITH_FOLDER(variables_that_kubernetes_makes_pass),
         WITH_FOLDER(an_error_in_the_file_names_its_line),
         WITH_FOLDER(the_default_file_is_read_when_it_is_there),
         WITH_FOLDER(perigee_env_chooses_the_file),
