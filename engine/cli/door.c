@@ -122,6 +122,19 @@ static int call_local(struct door *door, const char *method, const char *target,
     return status;
 }
 
+/* A success that is told by somebody else's server is none: what was to be
+ * stored there would be believed to be stored. */
+static bool check_answer(struct str answer, struct err *err)
+{
+    struct err ignored = {0};
+
+    if (json_check(answer, NULL, &ignored) &&
+        json_value(answer).kind == JSON_OBJECT)
+        return true;
+    return err_set(err, ERR_STORE,
+                   "the answer is not an engine's: is the address right?");
+}
+
 bool door_call(struct door *door, const char *method, const char *target,
                struct str body, struct buf *answer, struct err *err)
 {
@@ -133,7 +146,9 @@ bool door_call(struct door *door, const char *method, const char *target,
     else if (!http_client_call(door->remote, method, target, body, &status,
                                answer, err))
         return false;
-    return status < 300 || door_problem(status, buf_as_str(answer), err);
+    if (status >= 300)
+        return door_problem(status, buf_as_str(answer), err);
+    return door->engine != NULL || check_answer(buf_as_str(answer), err);
 }
 
 /* ---- problem documents ---- */
