@@ -10,6 +10,7 @@
 --     PERIGEE_BIN          the engine that e2e and proofs drive
 --     PERIGEE_TEST_LOGS    folder of the full outputs (build/test-logs)
 --     PERIGEE_TEST_ONLY    a Lua pattern: only programs with such a name
+--     PERIGEE_TEST_WITHOUT another: all but those
 --     PERIGEE_TEST_FULL    1: proofs at the size that issues name
 --     PERIGEE_TEST_REDUCED 1: leave out what is tagged #slow
 --
@@ -140,11 +141,12 @@ local function parse_arguments(words)
 end
 
 local function collect(names, programs)
-  local only, list = os.getenv("PERIGEE_TEST_ONLY"), {}
+  local only, without = os.getenv("PERIGEE_TEST_ONLY"), os.getenv("PERIGEE_TEST_WITHOUT")
+  local list = {}
   for _, name in ipairs(names) do
     local suite = suites[name] or error("no suite is called " .. name)
     for _, job in ipairs(suite(programs)) do
-      if not only or job.name:find(only) then
+      if (not only or job.name:find(only)) and not (without and job.name:find(without)) then
         job.log = ("%s/%s.log"):format(logs, job.name:gsub("[/ ]", "-"))
         list[#list + 1] = job
       end

@@ -152,7 +152,7 @@ describe("runaway aggregates", function()
     end)
   end
 
-  it("are stopped when a stored event is applied", function()
+  it("are stopped when a stored event is applied #slow", function()
     start("apply")
     for _, name in ipairs(names) do
       engine:append(name .. "/1", { { event_type = "Gone", data = { n = 1 } } })

@@ -206,6 +206,15 @@ function server:restart()
   self:start()
 end
 
+-- What a sanitizer found makes the test fail, wherever it was.
+local function check_sanitizers(self)
+  local said = server.read_file(self.error_path)
+  for _, sign in ipairs { "ERROR: AddressSanitizer", "ERROR: LeakSanitizer",
+    "WARNING: ThreadSanitizer", "runtime error: " } do
+    assert(not said:find(sign, 1, true), said)
+  end
+end
+
 -- Ends it and removes its folder and, unless it is another's, its database.
 function server:remove()
   if self.pid and not self:poll() then
@@ -216,8 +225,9 @@ function server:remove()
   else
     self.database:drop()
   end
-  os.execute("rm -rf '" .. self.folder .. "'")
   alive[self] = nil
+  check_sanitizers(self)
+  os.execute("rm -rf '" .. self.folder .. "'")
 end
 
 -- For `after_each`: engines that share a database go before its owner.

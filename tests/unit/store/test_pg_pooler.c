@@ -56,7 +56,8 @@ static void run_pooler(const char *config)
 /* False when there is no PgBouncer, or it does not come up in 5 seconds. */
 static bool start_pooler(void)
 {
-    int port = 33000 + (int)(getpid() % 20000);
+    /* Below those that outgoing connections get, and pg.sh's. */
+    int port = 10000 + (int)(getpid() % 10000);
     char config[128];
 
     if (mkdtemp(pooler_dir) == NULL || chmod(pooler_dir, 0755) != 0)
