@@ -37,6 +37,7 @@ struct app {
     struct heartbeat loop_beat; /* atomic inside */
     /* --- main thread --- */
     struct shutdown *shutdown;
+    /* --- the starter's, then the main thread's once it has ended --- */
     int status; /* exit status */
     /* --- starter and shutdown threads, under lock --- */
     struct lock lock;
@@ -206,15 +207,6 @@ static void beat(void *arg)
     heartbeat_moved(&app->loop_beat);
 }
 
-static void start_failed(void *arg)
-{
-    struct app *app = arg;
-
-    on_loop_thread();
-    app->status = CLI_FAILED;
-    shutdown_was_asked(app);
-}
-
 /* ---- the starter ---- */
 
 /* True when it is to be tried again. */
@@ -257,7 +249,8 @@ static void open_engine(void *arg)
         }
         if (!err_may_retry(err.code)) {
             log_critical("app", "cannot start", LOG_ERR(&err));
-            loop_post(app->loop, start_failed, app);
+            app->status = setup_fail(&err); /* before the loop hears of it */
+            loop_post(app->loop, shutdown_was_asked, app);
             return;
         }
         log_warning("app", "the store is away; trying again", LOG_ERR(&err),

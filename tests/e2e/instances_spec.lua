@@ -64,7 +64,7 @@ describe("migrating", function()
   it("is not done by `serve` when it is switched off", function()
     local engine = server.new { settings = { database = { migrate = false } } }
     local result = engine:run { "serve" }
-    assert.equal(1, result.status)
+    assert.equal(2, result.status)
     assert.truthy(result.out:find("perigee migrate", 1, true) or
       result.err:find("perigee migrate", 1, true), result.out .. result.err)
     assert.equal(0, engine:run({ "migrate" }).status)

@@ -53,6 +53,17 @@ return {
     end
   end)
 
+  it("that the database does not fit is wrong as well, once the store was asked", function()
+    local result = start([[
+return {
+  http = { listen = "127.0.0.1:0" },
+  database = { url = "sqlite:perigee.db", migrate = false },
+}
+]])
+    assert.equal(2, result.status)
+    has_line(result, "perigee: ", "no schema yet", "perigee migrate")
+  end)
+
   it("that is missing, no Lua, no table or too curious is refused with its place", function()
     local missing = server.cli { "serve", "--config", "nowhere.lua" }
     assert.equal(2, missing.status)
