@@ -98,6 +98,35 @@ static void a_migration_elsewhere_is_waited_for(void **state)
         fail_msg("%s", migrator.err.text);
 }
 
+/* "$user" stands first in its search_path, and is the engine's schema. */
+static void a_role_named_as_the_schema_misleads_nobody(void **state)
+{
+    struct projection_def def = definition("notes");
+    struct store *store;
+    struct err err;
+    uint32_t steps;
+    char url[512];
+
+    (void)state;
+    run_sql("drop schema perigee cascade;"
+            "drop role if exists perigee; create role perigee login;"
+            "create schema perigee authorization perigee;"
+            "grant all on schema public to perigee");
+    snprintf(url, sizeof(url), "postgresql://perigee@%s",
+             strchr(db_url, '@') + 1);
+    store = open_at(url);
+    assert_true(store_migrate(store, &steps, &err));
+    if (!store_projection_install(store, &def, 0, &err))
+        fail_msg("%s", err.text);
+    store_close(store);
+    assert_int_equal(ask_number("select count(*) from pg_class"
+                                " where relname in ('notes', 'notes__1')"
+                                "   and relnamespace = 'public'::regnamespace"),
+                     2);
+    run_sql("drop owned by perigee cascade; drop role perigee");
+    make_schema();
+}
+
 /* Whoever is given the schema need not have the right to make any. */
 static void a_schema_that_was_given_is_taken(void **state)
 {
@@ -323,6 +352,8 @@ int main(void)
                                fresh),
         cmocka_unit_test_setup(a_migration_elsewhere_is_waited_for, fresh),
         cmocka_unit_test_setup(a_schema_that_was_given_is_taken, fresh),
+        cmocka_unit_test_setup(a_role_named_as_the_schema_misleads_nobody,
+                               fresh),
         cmocka_unit_test_setup(a_newer_schema_is_judged_by_what_it_needs,
                                fresh),
         cmocka_unit_test_setup(a_missing_schema_is_said, fresh),
