@@ -10,13 +10,13 @@
  */
 #include "base/str.h"
 
-/* Never NULL, not even for 0 bytes; mem_zalloc fills with zeros. */
 /* Before any thread starts.  Large blocks (pages of the log, arenas) come from
  * the kernel and go back to it, and threads share few heaps: with glibc's
  * defaults, which adapt the threshold, one catch-up of a million events left
  * the process 75 MiB larger, with these 30, and flat. */
 void mem_setup(void);
 
+/* Never NULL, not even for 0 bytes; mem_zalloc fills with zeros. */
 void *mem_alloc(size_t size) __attribute__((malloc));
 void *mem_zalloc(size_t size) __attribute__((malloc));
 void *mem_realloc(void *ptr, size_t size);
