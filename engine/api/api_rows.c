@@ -8,27 +8,47 @@
 #include "api/reply.h"
 #include "api/request.h"
 #include "api/row_token.h"
+#include "core/readmodel.h"
 
 /* ---- which table ---- */
 
-static const struct table_def *find_table(const struct script_set *scripts,
-                                          struct str projection,
-                                          struct str table, struct err *err)
+static const struct projection_decl *
+find_projection(const struct script_set *scripts, struct str name,
+                struct err *err)
 {
-    const struct projection_decl *decl =
-        script_set_projection(scripts, projection);
+    const struct projection_decl *decl = script_set_projection(scripts, name);
 
-    if (decl == NULL) {
+    if (decl == NULL)
         err_set(err, ERR_NOT_FOUND, "there is no projection '%.*s'",
-                STR_ARG(projection));
-        return NULL;
-    }
+                STR_ARG(name));
+    return decl;
+}
+
+static const struct table_def *find_table(const struct projection_decl *decl,
+                                          struct str name, struct err *err)
+{
     for (size_t i = 0; i < decl->table_count; i++) {
-        if (str_eq(decl->tables[i].name, table))
+        if (str_eq(decl->tables[i].name, name))
             return &decl->tables[i];
     }
     err_set(err, ERR_NOT_FOUND, "projection '%.*s' has no table '%.*s'",
-            STR_ARG(projection), STR_ARG(table));
+            STR_ARG(decl->name), STR_ARG(name));
+    return NULL;
+}
+
+/* A table as its script declares it, when that is how it is installed. */
+static const struct table_def *open_table(struct engine *engine,
+                                          const struct api_request *request,
+                                          struct err *err)
+{
+    const struct projection_decl *decl =
+        find_projection(engine->scripts, request->segments[2], err);
+    const struct table_def *table =
+        decl != NULL ? find_table(decl, request->segments[4], err) : NULL;
+
+    if (table != NULL &&
+        readmodel_is_readable(engine->store, decl, request->arena, err))
+        return table;
     return NULL;
 }
 
@@ -245,9 +265,7 @@ static bool write_rows(struct store *store, struct listing *list,
 static bool list_rows(struct engine *engine, struct api_request *request,
                       struct api_reply *reply, struct err *err)
 {
-    struct row_query query = {.table = find_table(engine->scripts,
-                                                  request->segments[2],
-                                                  request->segments[4], err)};
+    struct row_query query = {.table = open_table(engine, request, err)};
     struct listing list = {
         .query = &query, .arena = request->arena, .reply = reply};
 
@@ -289,9 +307,7 @@ static bool parse_key(const struct api_request *request,
 static bool read_row(struct engine *engine, struct api_request *request,
                      struct api_reply *reply, struct err *err)
 {
-    struct row_query query = {.table = find_table(engine->scripts,
-                                                  request->segments[2],
-                                                  request->segments[4], err)};
+    struct row_query query = {.table = open_table(engine, request, err)};
     struct json_out out;
     struct row *rows;
     size_t count;

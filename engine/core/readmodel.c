@@ -176,6 +176,16 @@ static bool compare_installed(const struct projection_def *installed,
     return compare_tables(installed, decl, err);
 }
 
+bool readmodel_is_readable(struct store *store,
+                           const struct projection_decl *decl,
+                           struct arena *arena, struct err *err)
+{
+    struct projection_def installed;
+
+    return store_projection_find(store, decl->name, arena, &installed, err) &&
+           compare_tables(&installed, decl, err);
+}
+
 static struct projection_def definition_of(const struct projection_decl *decl,
                                            uint32_t generation)
 {

@@ -22,6 +22,13 @@ bool readmodel_prepare(struct store *store, const struct projection_decl *decl,
 bool readmodel_note(struct store *store, const struct projection_decl *decl,
                     uint32_t generation, struct err *err) MUST_USE;
 
+/* True when the live tables are those of the script, so that their rows can be
+ * read by its declaration.  ERR_CONFLICT names the difference, ERR_NOT_FOUND:
+ * nothing is installed yet. */
+bool readmodel_is_readable(struct store *store,
+                           const struct projection_decl *decl,
+                           struct arena *arena, struct err *err) MUST_USE;
+
 /* Writes the first difference of two definitions as "orders.columns.total:
  * installed "numeric", script "double""; false when there is none. */
 bool readmodel_difference(struct str installed, struct str script,

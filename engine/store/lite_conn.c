@@ -191,6 +191,8 @@ static bool open_db(struct lite_conn *conn, const struct lite_options *options,
                 (use == LITE_WRITES ? SQLITE_OPEN_CREATE : 0);
     int failed = sqlite3_open_v2(options->path, &conn->db, flags, NULL);
 
+    if (failed == SQLITE_OK) /* else an unknown "column" is taken for a text */
+        failed = sqlite3_db_config(conn->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
     if (failed == SQLITE_OK)
         failed = add_words(conn->db);
     if (failed != SQLITE_OK)

@@ -384,3 +384,26 @@ return {
     assert.is_nil(engine:row("other", "other_rows", "all"))
   end)
 end)
+
+describe("a script whose tables have changed", function()
+  after_each(server.remove_all)
+
+  it("is in error, naming the difference, and shows no rows under other columns", function()
+    engine = server.start_new { projections = { ["listener.lua"] = LISTENER } }
+    engine:wait_position("listener", engine:append("Note/1", {
+      { event_type = "Heard", data = {} } }).last_position)
+    engine:stop()
+    server.write_file(engine.folder .. "/projections/listener.lua",
+      (LISTENER:gsub("count = \"bigint\"", "count = \"bigint\", last = \"text?\"")))
+    engine:launch()
+    local status = engine:wait_state("listener", "error")
+    local difference = 'needs a rebuild: the tables differ: heard.columns.last: '
+      .. 'installed nothing, script "text?"'
+    assert.truthy(status.last_error:find(difference, 1, true), status.last_error)
+    local answer = engine:get("/api/projections/listener/tables/heard")
+    assert.equal(409, answer.status)
+    assert.equal("conflict", answer.json.code)
+    assert.truthy(answer.json.detail:find(difference, 1, true), answer.body)
+    assert.equal(1, #engine:get("/api/events").json.events)
+  end)
+end)
