@@ -2,6 +2,9 @@
 
 #include "config.h"
 
+#include <arpa/inet.h>
+#include <stdio.h>
+
 /* Where the last `c` is, or the text's length. */
 static size_t last_of(struct str text, char c)
 {
@@ -141,13 +144,26 @@ const char *config_check_text(const char *name, struct str text)
     return NULL;
 }
 
+/* An address only: a name may begin with 127. and lead anywhere. */
+static bool is_loopback_v4(struct str host)
+{
+    struct in_addr address;
+    char text[INET_ADDRSTRLEN];
+
+    if (host.len >= sizeof(text))
+        return false;
+    snprintf(text, sizeof(text), "%.*s", STR_ARG(host));
+    return inet_pton(AF_INET, text, &address) == 1 &&
+           ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
 bool config_is_loopback(const char *listen)
 {
     struct str host, port;
 
     return split_listen(str_n(listen, strlen(listen)), &host, &port) &&
            (str_eq(host, STR("localhost")) || str_eq(host, STR("::1")) ||
-            str_starts(host, STR("127.")));
+            is_loopback_v4(host));
 }
 
 /* The user's part of a URL, `scheme://user:password`, without the password. */

@@ -474,7 +474,8 @@ static bool listens(struct fixture *f, const char *listen, const char *auth)
 static void beyond_loopback_only_in_words(void **state)
 {
     static const char *const open[] = {"0.0.0.0:8000", "192.168.1.5:80",
-                                       "[::]:8000", "example.org:80", ":8000"};
+                                       "[::]:8000",    "example.org:80",
+                                       ":8000",        "127.example.org:80"};
     static const char *const closed[] = {"127.0.0.1:0", "127.9.9.9:1",
                                          "localhost:8000", "[::1]:8000"};
 
