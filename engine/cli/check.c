@@ -139,6 +139,15 @@ static void check_settings(struct checking *checking,
     buf_done(&faults);
 }
 
+static void print_settings(const struct config *config)
+{
+    struct buf text = {0};
+
+    config_print(config, &text);
+    fputs(buf_as_str(&text).ptr, stdout);
+    buf_done(&text);
+}
+
 static int check(const struct cli_args *args)
 {
     struct checking checking = {0};
@@ -146,6 +155,8 @@ static int check(const struct cli_args *args)
 
     setup_command_log();
     check_settings(&checking, args, &config);
+    if (args_has(args, "settings"))
+        print_settings(&config);
     setup_script_options(&config, &checking.options);
     check_scripts(&checking, args);
     config_done(&config);
@@ -165,6 +176,8 @@ const struct cli_command cli_check = {
     .help = "Each fault is a line, \"file:line: message\".  Without a PATH "
             "every script is\nchecked.  A PATH outside of the configured "
             "folders holds projections when it says\nso, else aggregates.\n",
+    .options = {{"settings", NULL,
+                 "print what holds, secrets masked, before the faults"}},
     .max_words = CLI_ANY_WORDS,
     .run = check,
 };

@@ -131,6 +131,14 @@ describe("the command line without a server", function()
     assert.truthy(result.out:find("two.lua:1: ", 1, true), result.out)
     os.execute("rm -rf '" .. folder .. "'")
   end)
+
+  it("prints the settings that hold, without secrets", function()
+    local result = server.cli({ "check", "--settings" }, { env = {
+      DATABASE_URL = "postgresql://ada:secret@db/log", PERIGEE_HTTP_THREADS = "32" } })
+    assert.truthy(result.out:find("database.url = postgresql://ada:***@db/log\n", 1, true))
+    assert.truthy(result.out:find("http.threads = 32\n", 1, true))
+    assert.is_nil(result.out:find("secret", 1, true))
+  end)
 end)
 
 describe("an import", function()
