@@ -5,7 +5,8 @@ local clock = require "clock"
 local process = require "process"
 local server = require "server"
 
--- `insert` fails the event when it is handled twice, and the sum shows it.
+-- `insert` fails the event when it is handled twice, and the sum shows it.  A
+-- slow event says when it begins.
 local ONCE = [[
 return {
   name = "once",
@@ -14,6 +15,11 @@ return {
     sums = { key = "id", columns = { id = "text", n = "bigint" } },
   },
   on = { ["*"] = function(event, db)
+    if event.event_type == "Slow" then
+      log.info("slow begins")
+      local x = 0
+      for i = 1, 4e7 do x = x + i % 7 end
+    end
     db.seen:insert { position = event.position }
     db.sums:add("all", { n = 1 })
   end },
@@ -203,6 +209,26 @@ describe("two engines on one PostgreSQL", function()
     leaver:stop()
     heir:wait_state("once", "live")
     check_exact(heir, tick(heir, 1))
+  end)
+
+  it("cannot commit what they had in hand when they froze past the lease", function()
+    start_both()
+    local frozen = owner_of("once")
+    local heir = frozen == one and two or one
+    local last = heir:append("Clock/slow", { { event_type = "Slow", data = { n = 1 } } })
+      .last_position
+    clock.wait_until("the handler runs", function()
+      for _, record in ipairs(frozen:log()) do
+        if record.message == "slow begins" then
+          return true
+        end
+      end
+    end)
+    frozen:signal("STOP")
+    check_exact(heir, last)
+    frozen:signal("CONT")
+    frozen:wait_state("once", "paused")
+    check_exact(heir, tick(frozen, 5))
   end)
 
   it("cannot commit after having been frozen past the lease", function()
