@@ -123,8 +123,13 @@ function suites.e2e()
   return on_each_store("tests/e2e", "spec")
 end
 
+-- What a proof has counted is shown: figures are the point.
 function suites.proofs()
-  return on_each_store("tests/proofs", "proof")
+  local list = on_each_store("tests/proofs", "proof")
+  for _, job in ipairs(list) do
+    job.shows_notes = true
+  end
+  return list
 end
 
 local function parse_arguments(words)
@@ -159,6 +164,11 @@ local function report(job, counts, output)
   local word = counts.failed == 0 and "ok  " or "FAIL"
   local more = counts.skipped > 0 and (", %d skipped"):format(counts.skipped) or ""
   print(("%s %-44s %4d passed%s %6.1f s"):format(word, job.name, counts.passed, more, job.seconds))
+  for note in output:gmatch("%f[^\n%z](# [^\n]+)") do
+    if job.shows_notes and counts.failed == 0 then
+      print("     " .. note)
+    end
+  end
   if counts.failed > 0 then
     print(output)
     print(("FAIL %s: %d failed%s; see %s"):format(job.name, counts.failed,
