@@ -44,7 +44,11 @@ e2e: build-engine ## drive the real binary, on both stores
 proofs: build-engine ## nothing lost, doubled or out of order: at full size
 	@$(TEST_ENV) PERIGEE_TEST_FULL=1 PERIGEE_TEST_WIDTH=1 tests/support/pg.sh $(RUN) proofs
 
-bench: build-engine ## measure the engine beside the limits of its stores
+$(BUILD)/bench-loop: tests/bench/loop.c
+	@mkdir -p $(@D)
+	@$(CC) -O2 $(shell pkg-config --cflags libpq) -o $@ $< -lpq
+
+bench: build-engine $(BUILD)/bench-loop ## measure the engine beside the limits of its stores
 	@PERIGEE_BIN=$(abspath $(OBJ)/perigee) BUILD=$(BUILD) tests/support/pg.sh tests/bench/bench.sh
 
 sanitize: ## units and reduced e2e under AddressSanitizer and UBSan
