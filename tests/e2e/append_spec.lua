@@ -322,7 +322,7 @@ describe("appending", function()
     end
   end)
 
-  it("C-SU-21 shows what was appended before a restart, in the same order", function()
+  it("shows what was appended before a restart, in the same order", function()
     local before = engine:get("/api/events?limit=1000").body
     engine:restart()
     assert.equal(before, engine:get("/api/events?limit=1000").body)
