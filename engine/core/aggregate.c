@@ -14,6 +14,7 @@
 
 #include "base/mem.h"
 #include "core/aggregate_slot.h"
+#include "core/append_decide.h"
 
 #define SLOTS            16
 #define PAGE_EVENTS      1000
@@ -245,15 +246,14 @@ static bool version_mismatch(const struct work *work,
                              const struct command_request *request,
                              struct err *err)
 {
-    uint64_t actual = work->entry->version;
+    struct append_request wanted = {
+        .aggregate_type = work->decl->type,
+        .aggregate_id = work->entry->id,
+        .expect = EXPECT_VERSION,
+        .expected_version = request->version,
+    };
 
-    err_set(err, ERR_VERSION_CONFLICT,
-            "%.*s/%.*s is at version %llu, expected %llu",
-            STR_ARG(work->decl->type), STR_ARG(work->entry->id),
-            (unsigned long long)actual, (unsigned long long)request->version);
-    err_extra(err, "\"expected_version\":%llu,\"actual_version\":%llu",
-              (unsigned long long)request->version, (unsigned long long)actual);
-    return false;
+    return decide_conflict(&wanted, work->entry->version, err);
 }
 
 /* Runs the script on the state there is.  Whatever was emitted is applied to

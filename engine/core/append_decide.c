@@ -309,18 +309,24 @@ static const char *expectation_text(const struct append_request *request,
     return number;
 }
 
-static void answer_conflict(struct append_job *job, uint64_t version)
+bool decide_conflict(const struct append_request *request, uint64_t version,
+                     struct err *err)
 {
     char number[24];
-    const char *expected = expectation_text(&job->request, number);
+    const char *expected = expectation_text(request, number);
 
-    err_set(&job->err, ERR_VERSION_CONFLICT,
+    err_set(err, ERR_VERSION_CONFLICT,
             "%.*s/%.*s is at version %llu, expected %s",
-            STR_ARG(job->request.aggregate_type),
-            STR_ARG(job->request.aggregate_id), (unsigned long long)version,
-            expected);
-    err_extra(&job->err, "\"expected_version\":%s,\"actual_version\":%llu",
-              expected, (unsigned long long)version);
+            STR_ARG(request->aggregate_type), STR_ARG(request->aggregate_id),
+            (unsigned long long)version, expected);
+    err_extra(err, "\"expected_version\":%s,\"actual_version\":%llu", expected,
+              (unsigned long long)version);
+    return false;
+}
+
+static void answer_conflict(struct append_job *job, uint64_t version)
+{
+    (void)decide_conflict(&job->request, version, &job->err);
     answer_error(job);
 }
 

@@ -30,3 +30,8 @@ void decide_questions(struct decision *decision, const struct list *jobs,
 /* Notes what the lookup found, then decides job by job, in order. */
 void decide_batch(struct decision *decision, struct list *jobs,
                   const struct append_lookup *found);
+
+/* The error of an expectation that does not hold: what was expected, in the
+ * caller's words, and the version there is.  Always false.  Any thread. */
+bool decide_conflict(const struct append_request *request, uint64_t version,
+                     struct err *err);
