@@ -28,6 +28,10 @@
     X(ERR_REJECTED,         "rejected",               409, "Command rejected",               false) \
     X(ERR_VERSION_CONFLICT, "version_conflict",       409, "Version conflict",               false) \
     X(ERR_DUPLICATE_EVENT,  "duplicate_event",        409, "Duplicate event",                false) \
+    X(ERR_IDEMPOTENCY,      "idempotency_mismatch",   422, "Idempotency key used before",    false) \
+    X(ERR_FOREIGN_CURSOR,   "foreign_cursor",         409, "Cursor of another log",          false) \
+    X(ERR_UNAUTHORIZED,     "unauthorized",           401, "Unauthorized",                   false) \
+    X(ERR_FORBIDDEN,        "forbidden",              403, "Forbidden",                      false) \
     X(ERR_NOT_FOUND,        "not_found",              404, "Not found",                      false) \
     X(ERR_METHOD,           "method_not_allowed",     405, "Method not allowed",             false) \
     X(ERR_TOO_LARGE,        "payload_too_large",      413, "Payload too large",              false) \

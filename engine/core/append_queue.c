@@ -293,7 +293,10 @@ static bool decide(struct append_queue *queue, int64_t now_us,
 static enum append_end commit(struct append_queue *queue,
                               const struct decision *decision, struct err *err)
 {
-    struct append_batch rows = {decision->rows, decision->row_count};
+    struct append_batch rows = {
+        .rows = decision->rows,
+        .count = decision->row_count,
+    };
     enum append_end end;
 
     FAULT_KILL("append.before_commit");
@@ -611,6 +614,7 @@ static void end_batch(struct append_queue *queue, enum append_end end,
     case APPEND_REFUSED:
         refuse_or_split(queue, err);
         break;
+    case APPEND_MOVED:
     case APPEND_ROLLED_BACK:
         try_again_later(queue, "a batch of appends was rolled back", err);
         break;

@@ -13,6 +13,11 @@
  *   commit    one insert for all, one commit
  *   answer    head moves, callers wake
  *
+ * While the last two batches met nobody else's events, a store that offers it
+ * is asked in one flush instead: the batch is decided on the heads as they are
+ * known, and inserted only if the log's head is where it was.  Conflicts are
+ * answered only when a transaction proved the head.
+ *
  * A commit whose answer was lost is settled before anything else: begin again
  * waits the old transaction out, and the delta shows whether our events are
  * there.  Until then callers wait; past their time they get ERR_STORE, and the
@@ -43,6 +48,12 @@ enum expect {
 
 #define APPEND_MAX_EVENTS 1000
 
+/* The `Idempotency-Key` of a request, and what it asks for. */
+struct append_key {
+    struct request_key key;
+    uint8_t hash[SHA256_SIZE];
+};
+
 struct append_request {
     struct str aggregate_type;
     struct str aggregate_id; /* normalised */
@@ -53,6 +64,14 @@ struct append_request {
     const struct event *events;
     size_t count;
     bool ids_given; /* by the producer: repetitions are looked for */
+    /* NULL, or the request's key (copied), which is stored with the events.
+     * With one, `count` may be 0: a command that decided on nothing is
+     * remembered too, and its version proved. */
+    const struct append_key *key;
+    /* Of the state that the events were decided on (append_lineage before it
+     * was read), or 0: when the log lost its tail since, the request fails
+     * with ERR_VERSION_CONFLICT, although the version may fit. */
+    uint64_t lineage;
     /* NULL, or a flag shared by requests that must be stored in order or not
      * at all: the queue sets it (atomic) as soon as one of them fails, and
      * while it is set those behind fail with ERR_CONFLICT, undecided.  So a
@@ -65,6 +84,7 @@ struct append_result {
     uint64_t version;
     uint64_t first_position;
     uint64_t last_position;
+    uint32_t count;         /* events */
     bool idempotent;        /* it was stored before; nothing was added */
     int64_t recorded_at_us; /* of the events, unless idempotent */
 };
@@ -78,8 +98,8 @@ void append_queue_stop(struct append_queue *queue, uint64_t deadline_us);
 
 /* Appends and waits for the answer, at most `timeout_ms`.  Any thread.
  * ERR_VERSION_CONFLICT with expected_version and actual_version,
- * ERR_DUPLICATE_EVENT with the stored place, ERR_STORE, ERR_OVERLOADED,
- * ERR_SHUTTING_DOWN. */
+ * ERR_DUPLICATE_EVENT with the stored place, ERR_IDEMPOTENCY when the key
+ * stands for another request, ERR_STORE, ERR_OVERLOADED, ERR_SHUTTING_DOWN. */
 bool append_submit(struct append_queue *queue,
                    const struct append_request *request, uint32_t timeout_ms,
                    struct append_result *out, struct err *err) MUST_USE;
@@ -95,6 +115,9 @@ bool append_post(struct append_queue *queue,
                  void (*done)(void *arg, const struct append_result *result,
                               const struct err *err),
                  void *arg, struct err *err) MUST_USE;
+/* From 1; rises when the log was found to have lost its tail (a failover):
+ * states that were folded before are not to be trusted.  Any thread. */
+uint64_t append_lineage(const struct append_queue *queue);
 /* Requests waiting or in the writer's hands now. */
 size_t append_queue_waiting(struct append_queue *queue);
 /* For the liveness probe. */

@@ -84,5 +84,29 @@ const struct schema_step lite_schema_steps[] = {
      "  name text primary key,"
      "  projection text not null references perigee_projections (name))"
      "  strict;"},
+
+    /* `home` is where the log was last seen to live; see lite_migrate.c. */
+    {2, 1,
+     "alter table perigee_meta add column home text;"
+
+     "create table perigee_requests ("
+     "  key text not null,"
+     "  token text not null,"
+     "  tenant text not null,"
+     "  hash blob not null check (length(hash) = 32),"
+     "  first_position integer not null,"
+     "  first_version integer not null,"
+     "  count integer not null,"
+     "  stored_at integer not null,"
+     "  primary key (key, token, tenant)) strict, without rowid;"
+     "create index perigee_requests_age on perigee_requests (stored_at);"
+
+     "create table perigee_snapshots ("
+     "  stream_id integer primary key,"
+     "  version integer not null check (version > 0),"
+     "  shape text not null,"
+     "  script_hash text not null,"
+     "  state text not null,"
+     "  saved_at integer not null) strict;"},
 };
 const size_t lite_schema_step_count = COUNT(lite_schema_steps);

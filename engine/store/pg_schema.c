@@ -116,5 +116,45 @@ const struct schema_step pg_schema_steps[] = {
      "     raise exception 'the batch was fenced off' using errcode = 'PGF01';"
      "   end if;"
      " end $$;"},
+
+    /* `home` is where the log was last seen to live; see pg_migrate.c.
+     *
+     * Keys live in a ring of 26 hourly parts that are emptied whole: an hour
+     * is written, 24 are looked at, one is being emptied.  Deleting row by row
+     * would cost the writer's table more than inserting does. */
+    {2, 1,
+     "alter table perigee.meta add home text;"
+
+     "create table perigee.requests ("
+     "  part smallint not null check (part between 0 and 25),"
+     "  token text collate \"C\" not null,"
+     "  tenant text collate \"C\" not null,"
+     "  key text collate \"C\" not null,"
+     "  hash bytea not null check (length(hash) = 32),"
+     "  first_position bigint not null,"
+     "  first_version bigint not null,"
+     "  count integer not null,"
+     "  stored_at timestamptz not null,"
+     "  primary key (part, key, token, tenant)) partition by list (part);"
+     "do $$ begin"
+     "  for i in 0..25 loop"
+     "    execute format('create table perigee.requests_%s partition of"
+     " perigee.requests for values in (%s)', i, i);"
+     "  end loop;"
+     " end $$;"
+
+     "create table perigee.snapshots ("
+     "  stream_id bigint primary key,"
+     "  version bigint not null check (version > 0),"
+     "  shape text collate \"C\" not null,"
+     "  script_hash text not null,"
+     "  state text not null,"
+     "  saved_at timestamptz not null default clock_timestamp())"
+     "  with (fillfactor = 70);"
+
+     "create table perigee.event_types ("
+     "  aggregate_type text collate \"C\" not null,"
+     "  event_type text collate \"C\","
+     "  unique (aggregate_type, event_type));"},
 };
 const size_t pg_schema_step_count = COUNT(pg_schema_steps);

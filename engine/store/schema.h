@@ -14,6 +14,9 @@
  *   projections  what is installed, and which generation is live
  *   generations  script and definition of each, live or being built
  *   read_tables  public name of each read model's table and its owner
+ *   requests     what became of requests with an Idempotency-Key, for 24 hours
+ *   snapshots    one folded state a stream
+ *   event_types  what the scripts declare, for those who append in SQL
  *
  * `events` repeats the stream's type and key, so that reading the log is a
  * sequential scan of one table; a join would be a random index lookup an
@@ -26,9 +29,9 @@
  */
 #include "base/str.h"
 
-#define SCHEMA_VERSION 1 /* what this binary creates */
+#define SCHEMA_VERSION 2 /* what this binary creates */
 /* The oldest schema this binary can run against. */
-#define SCHEMA_OLDEST 1
+#define SCHEMA_OLDEST 2
 
 /*
  * `meta` exists before the first step: made under the migration lock when it

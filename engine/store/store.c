@@ -84,6 +84,11 @@ bool store_log_id(struct store *store, struct uuid *out, struct err *err)
     return store->ops->log_id(store, out, err);
 }
 
+bool store_log_renew(struct store *store, struct err *err)
+{
+    return store->ops->log_renew(store, err);
+}
+
 bool store_claim(struct store *store, const char *address, struct err *err)
 {
     return store->ops->claim(store, address, err);
@@ -123,6 +128,63 @@ enum append_end store_append_commit(struct store_writer *writer,
 void store_append_abort(struct store_writer *writer)
 {
     writer->store->ops->append_abort(writer);
+}
+
+bool store_append_may_guess(const struct store_writer *writer)
+{
+    return writer->store->ops->append_guarded != NULL;
+}
+
+enum append_end store_append_guarded(struct store_writer *writer,
+                                     struct log_place known,
+                                     const struct append_batch *batch,
+                                     int64_t *recorded_at_us, struct err *err)
+{
+    return writer->store->ops->append_guarded(writer, known, batch,
+                                              recorded_at_us, err);
+}
+
+bool store_request_find(struct store *store, struct request_ask *ask,
+                        struct arena *arena, struct err *err)
+{
+    return store->ops->request_find(store, ask, arena, err);
+}
+
+bool store_request_forget(struct store *store, struct err *err)
+{
+    return store->ops->request_forget(store, err);
+}
+
+bool store_snapshot_find(struct store *store, struct str aggregate_type,
+                         struct str aggregate_id, struct str shape,
+                         uint64_t at_most, struct arena *arena,
+                         struct snapshot *out, bool *found_out, struct err *err)
+{
+    return store->ops->snapshot_find(store, aggregate_type, aggregate_id, shape,
+                                     at_most, arena, out, found_out, err);
+}
+
+bool store_snapshot_save(struct store *store, const struct snapshot *snapshots,
+                         size_t count, struct err *err)
+{
+    return store->ops->snapshot_save(store, snapshots, count, err);
+}
+
+bool store_snapshot_sample(struct store *store, struct str aggregate_type,
+                           struct str shape, struct str script_hash,
+                           uint32_t limit, struct arena *arena,
+                           struct snapshot **out, size_t *count_out,
+                           struct err *err)
+{
+    return store->ops->snapshot_sample(store, aggregate_type, shape,
+                                       script_hash, limit, arena, out,
+                                       count_out, err);
+}
+
+bool store_declare_types(struct store *store, const struct declared_type *types,
+                         size_t count, struct err *err)
+{
+    return store->ops->declare_types(store, types, count, err);
 }
 
 bool store_head(struct store *store, uint64_t *out, struct err *err)

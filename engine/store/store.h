@@ -22,6 +22,7 @@
  * committed after we had looked).
  */
 #include "base/event.h"
+#include "base/hash.h"
 #include "base/value.h"
 
 struct store;
@@ -65,9 +66,13 @@ bool store_migrate(struct store *store, uint32_t *steps_out,
 /* True when this binary may run against the schema as it is.  ERR_CONFIG says
  * what is wrong (no schema, too old, too new for this binary, not UTF8). */
 bool store_check_schema(struct store *store, struct err *err) MUST_USE;
-/* The log's incarnation: made with the log, changed on restore. */
+/* The log's incarnation: made with the log, and another one when store_migrate
+ * or store_check_schema finds the log in another place than it was (restored
+ * from a dump or a copy). */
 bool store_log_id(struct store *store, struct uuid *out,
                   struct err *err) MUST_USE;
+/* Gives it another one, where a restore cannot be seen from inside. */
+bool store_log_renew(struct store *store, struct err *err) MUST_USE;
 
 /* SQLite serves one engine.  Claims the database for this process until it is
  * closed, and leaves `address` beside the file for commands to find;
@@ -120,9 +125,10 @@ struct log_place {
 struct append_delta {
     struct log_place head; /* the last committed event */
     int64_t now_us;        /* the store's clock: recorded_at of this batch */
-    bool cut; /* more than APPEND_DELTA_MAX events, or another event (or none)
-                 stands at `known`: none are given, and whoever keeps heads
-                 must forget them all */
+    bool cut;  /* more than APPEND_DELTA_MAX events, or `lost`: none are given,
+                  and whoever keeps heads must forget them all */
+    bool lost; /* another event (or none) stands at `known`: the log lost its
+                  tail, and what was folded from it is wrong too */
     struct append_moved *moved; /* in the caller's arena, ascending */
     size_t count;
 };
@@ -140,9 +146,38 @@ struct append_stream { /* asked by name, answered with id and version */
     uint64_t version;   /* out: 0 when it does not exist */
 };
 
+/* A request that its client may send again: its `Idempotency-Key` and whose
+ * it is.  Empty texts, not STR_NONE, where there is no token or tenant. */
+struct request_key {
+    struct str token; /* its name */
+    struct str tenant;
+    struct str key;
+};
+
+/* What is kept of a stored request for 24 hours by the store's clock, in the
+ * transaction of its events, so that its answer can be made again. */
+struct request_mark {
+    struct request_key key;
+    uint8_t hash[SHA256_SIZE]; /* of the request: another one must not be
+                                  answered with this one's result */
+    uint64_t first_position;   /* its events stand there, in one row; 0: none */
+    uint64_t first_version;    /* of the stream; without events the one that
+                                  would have been next */
+    uint32_t count;
+};
+
+/* A key that is asked for. */
+struct request_ask {
+    struct request_key key;
+    bool found;               /* out */
+    struct request_mark mark; /* out, but for `key`, when it was found */
+};
+
 struct append_lookup {
     struct append_stream *streams; /* filled in place */
     size_t stream_count;
+    struct request_ask *keys; /* filled in place */
+    size_t key_count;
     const struct uuid *ids; /* given by producers */
     size_t id_count;
     struct event_page *found; /* out: the stored events among `ids`, by
@@ -150,7 +185,8 @@ struct append_lookup {
                                  unrefs it */
 };
 
-/* One round trip.  Only between begin and commit. */
+/* One round trip.  Between begin and commit its answers hold; outside of a
+ * transaction they hold if a guarded commit behind it succeeds. */
 bool store_append_lookup(struct store_writer *writer,
                          struct append_lookup *lookup,
                          struct err *err) MUST_USE;
@@ -160,9 +196,11 @@ struct append_row {
     uint64_t stream_id;        /* position of the stream's first event */
 };
 
-struct append_batch { /* grows with what must commit with the events */
+struct append_batch { /* what must commit together */
     const struct append_row *rows;
     size_t count;
+    const struct request_mark *marks;
+    size_t mark_count;
 };
 
 enum append_end {
@@ -171,6 +209,8 @@ enum append_end {
     APPEND_REFUSED, /* by the data (SQLSTATE 22, other 23): ERR_DATA; try
                        each request alone */
     APPEND_ROLLED_BACK, /* nothing happened; may be tried again */
+    APPEND_MOVED,       /* guarded commits only: the head is not where it was
+                           known, nothing happened; begin */
     APPEND_UNCERTAIN,
 };
 
@@ -181,6 +221,70 @@ enum append_end store_append_commit(struct store_writer *writer,
                                     const struct append_batch *batch,
                                     struct err *err) MUST_USE;
 void store_append_abort(struct store_writer *writer);
+
+/* True where a guarded commit saves a round trip: PostgreSQL. */
+bool store_append_may_guess(const struct store_writer *writer);
+/* Lock, insert and commit in one flush, instead of begin and commit, when
+ * nobody else is expected to have appended behind `known`: the rows are
+ * inserted only if that still is the head, event and all.  The store sets the
+ * rows' recorded_at; `*recorded_at_us` tells it.  Never called with no rows. */
+enum append_end store_append_guarded(struct store_writer *writer,
+                                     struct log_place known,
+                                     const struct append_batch *batch,
+                                     int64_t *recorded_at_us,
+                                     struct err *err) MUST_USE;
+
+/* ---- requests that may come again: any thread ---- */
+
+/* Fills `ask`, as committed now.  A twin on its way is found by the writer. */
+bool store_request_find(struct store *store, struct request_ask *ask,
+                        struct arena *arena, struct err *err) MUST_USE;
+/* Drops keys that are older than 24 hours, cheaply and without making anybody
+ * wait; called by the keeper now and then. */
+bool store_request_forget(struct store *store, struct err *err) MUST_USE;
+
+/* ---- snapshots: any thread ---- */
+
+/* A folded state, kept to save reading its events: a cache, deleting it
+ * changes no answer. */
+struct snapshot {
+    struct str aggregate_type;
+    struct str aggregate_id;
+    uint64_t version;       /* of the last event folded */
+    struct str shape;       /* what it is valid for: at most 80 bytes */
+    struct str script_hash; /* of the script that made it */
+    struct str state;
+};
+
+/* The stream's snapshot when it has that shape and a version of at most
+ * `at_most`.  `*found_out` false is no error.  Texts are in the arena. */
+bool store_snapshot_find(struct store *store, struct str aggregate_type,
+                         struct str aggregate_id, struct str shape,
+                         uint64_t at_most, struct arena *arena,
+                         struct snapshot *out, bool *found_out,
+                         struct err *err) MUST_USE;
+/* Saves them in one transaction, one a stream: a stored one of the same shape
+ * and a higher version stays, any other is replaced.  A stream that does not
+ * exist or is shorter than the snapshot's version has none. */
+bool store_snapshot_save(struct store *store, const struct snapshot *snapshots,
+                         size_t count, struct err *err) MUST_USE;
+/* At most `limit` snapshots of that shape which another script made. */
+bool store_snapshot_sample(struct store *store, struct str aggregate_type,
+                           struct str shape, struct str script_hash,
+                           uint32_t limit, struct arena *arena,
+                           struct snapshot **out, size_t *count_out,
+                           struct err *err) MUST_USE;
+
+/* ---- event types, for programs that append in SQL ---- */
+
+struct declared_type {
+    struct str aggregate_type;
+    struct str event_type; /* STR_NONE: the aggregate takes any */
+};
+/* Replaces the list of what the scripts declare; nothing on SQLite, which has
+ * no door for SQL. */
+bool store_declare_types(struct store *store, const struct declared_type *types,
+                         size_t count, struct err *err) MUST_USE;
 
 /* ---- reading the log: any thread ---- */
 

@@ -13,6 +13,7 @@ struct store_ops {
     bool (*migrate)(struct store *, uint32_t *, struct err *);
     bool (*check_schema)(struct store *, struct err *);
     bool (*log_id)(struct store *, struct uuid *, struct err *);
+    bool (*log_renew)(struct store *, struct err *);
     bool (*claim)(struct store *, const char *, struct err *);
     struct store_writer *(*writer_open)(struct store *, struct err *);
     void (*writer_close)(struct store_writer *);
@@ -23,6 +24,23 @@ struct store_ops {
     enum append_end (*append_commit)(struct store_writer *,
                                      const struct append_batch *, struct err *);
     void (*append_abort)(struct store_writer *);
+    /* NULL where it saves nothing. */
+    enum append_end (*append_guarded)(struct store_writer *, struct log_place,
+                                      const struct append_batch *, int64_t *,
+                                      struct err *);
+    bool (*request_find)(struct store *, struct request_ask *, struct arena *,
+                         struct err *);
+    bool (*request_forget)(struct store *, struct err *);
+    bool (*snapshot_find)(struct store *, struct str, struct str, struct str,
+                          uint64_t, struct arena *, struct snapshot *, bool *,
+                          struct err *);
+    bool (*snapshot_save)(struct store *, const struct snapshot *, size_t,
+                          struct err *);
+    bool (*snapshot_sample)(struct store *, struct str, struct str, struct str,
+                            uint32_t, struct arena *, struct snapshot **,
+                            size_t *, struct err *);
+    bool (*declare_types)(struct store *, const struct declared_type *, size_t,
+                          struct err *);
     bool (*head)(struct store *, uint64_t *, struct err *);
     bool (*read_after)(struct store *, uint64_t, uint32_t,
                        const struct event_filter *, struct event_page **,
