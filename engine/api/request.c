@@ -297,6 +297,29 @@ bool request_is_label(struct str text)
            !has_control(text) && str_is_utf8(text);
 }
 
+bool request_check_headers(const struct api_request *request, struct err *err)
+{
+    const struct {
+        const char *name;
+        struct str value;
+    } labels[] = {
+        {"Idempotency-Key", request->idempotency_key},
+        {"X-Tenant-Id", request->tenant_id},
+        {"X-Actor-Id", request->actor_id},
+        {"X-Correlation-Id", request->correlation_id},
+        {"X-Causation-Id", request->causation_id},
+    };
+
+    for (size_t i = 0; i < COUNT(labels); i++) {
+        if (!str_is_none(labels[i].value) && !request_is_label(labels[i].value))
+            return err_set(err, ERR_BAD_REQUEST,
+                           "header %s: expected 1 to %d bytes of UTF-8 without "
+                           "control characters",
+                           labels[i].name, EVENT_ID_MAX_BYTES);
+    }
+    return true;
+}
+
 /* Lower-case hexadecimal digits, not all of them zero. */
 static bool is_trace_part(struct str part)
 {

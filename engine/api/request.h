@@ -54,6 +54,11 @@ bool request_stream(const struct api_request *request, struct str *type_out,
 
 /* 1-255 bytes of UTF-8 without control characters: tenants, actors … */
 bool request_is_label(struct str text) MUST_USE;
+/* That the headers which name somebody or something (Idempotency-Key,
+ * X-Tenant-Id …) are such labels where they are given.  ERR_BAD_REQUEST names
+ * the header. */
+bool request_check_headers(const struct api_request *request,
+                           struct err *err) MUST_USE;
 /* True when `text` is a W3C traceparent, version 00. */
 bool request_is_traceparent(struct str text) MUST_USE;
 /* `If-Match: "VERSION"`; `*given_out` is false without the header. */

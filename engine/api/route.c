@@ -1,40 +1,41 @@
+#include "api/access.h"
 #include "api/handlers.h"
 #include "api/reply.h"
 #include "api/request.h"
 
 /* clang-format off */
 static const struct api_route routes[] = {
-    {"POST", "/api/streams/{type}/{id}", api_stream_append, true,
+    {"POST", "/api/streams/{type}/{id}", api_stream_append, true, API_WRITER,
      "append events to a stream"},
-    {"POST", "/api/aggregates/{type}/{id}/{command}", api_command_run, true,
+    {"POST", "/api/aggregates/{type}/{id}/{command}", api_command_run, true, API_WRITER,
      "run an aggregate's command"},
-    {"GET", "/api/aggregates/{type}/{id}", api_aggregate_read, true,
+    {"GET", "/api/aggregates/{type}/{id}", api_aggregate_read, true, API_READER,
      "the folded state of an aggregate"},
-    {"GET", "/api/streams/{type}/{id}", api_stream_read, true,
+    {"GET", "/api/streams/{type}/{id}", api_stream_read, true, API_READER,
      "the events of a stream"},
-    {"GET", "/api/streams", api_stream_list, true,
+    {"GET", "/api/streams", api_stream_list, true, API_READER,
      "streams, in the order of their first events"},
-    {"GET", "/api/events", api_event_list, true,
+    {"GET", "/api/events", api_event_list, true, API_READER,
      "events in global order"},
-    {"GET", "/api/projections", api_projection_list, false,
+    {"GET", "/api/projections", api_projection_list, false, API_READER,
      "how every projection stands"},
-    {"GET", "/api/projections/{name}", api_projection_read, false,
+    {"GET", "/api/projections/{name}", api_projection_read, false, API_READER,
      "how one projection stands"},
-    {"GET", "/api/projections/{name}/tables/{table}", api_row_list, true,
+    {"GET", "/api/projections/{name}/tables/{table}", api_row_list, true, API_READER,
      "rows of a read model"},
-    {"GET", "/api/projections/{name}/tables/{table}/{key}", api_row_read, true,
+    {"GET", "/api/projections/{name}/tables/{table}/{key}", api_row_read, true, API_READER,
      "one row of a read model"},
-    {"GET", "/api/scripts", api_script_list, false,
+    {"GET", "/api/scripts", api_script_list, false, API_READER,
      "what scripts are loaded"},
-    {"POST", "/api/shutdown", api_shutdown, false,
+    {"POST", "/api/shutdown", api_shutdown, false, API_ADMIN,
      "stop the engine as SIGTERM does"},
-    {"GET", "/health", api_health, false,
+    {"GET", "/health", api_health, false, API_ANYONE,
      "health of the engine and of each subscription"},
-    {"GET", "/health/ready", api_health_ready, false,
+    {"GET", "/health/ready", api_health_ready, false, API_ANYONE,
      "readiness probe"},
-    {"GET", "/health/live", api_health_live, false,
+    {"GET", "/health/live", api_health_live, false, API_ANYONE,
      "liveness probe"},
-    {"GET", "/metrics", api_metrics, false,
+    {"GET", "/metrics", api_metrics, false, API_ANYONE,
      "metrics in OpenMetrics text"},
 };
 /* clang-format on */
@@ -43,6 +44,18 @@ const struct api_route *api_routes(size_t *count_out)
 {
     *count_out = COUNT(routes);
     return routes;
+}
+
+const char *api_role_name(enum api_role role)
+{
+    static const char *const names[] = {
+        [API_ANYONE] = "anyone",
+        [API_READER] = "reader",
+        [API_WRITER] = "writer",
+        [API_ADMIN] = "admin",
+    };
+
+    return names[role];
 }
 
 /* ---- matching ---- */
@@ -147,44 +160,36 @@ static void answer_starting(struct engine *engine, struct api_reply *reply)
     api_problem(reply, &err);
 }
 
-void api_handle(struct engine *engine, struct api_request *request,
-                struct api_reply *reply)
+bool api_admit(struct api_request *request, struct api_reply *reply)
 {
-    const struct api_route *route;
     struct err err;
 
     reply_clear(reply);
     if (!request_split(request, &err)) {
         api_problem(reply, &err);
-        return;
+        return false;
     }
-    route = find_route(request);
-    if (route == NULL)
+    request->route = find_route(request);
+    if (request->route == NULL) {
         answer_unrouted(request, reply);
-    else if (!engine_is_open(engine) && !answers_early(route))
-        answer_starting(engine, reply);
-    else
-        route->handle(engine, request, reply);
+        return false;
+    }
+    if (access_check(request, request->route->role, &err) &&
+        (request->route->role == API_ANYONE ||
+         request_check_headers(request, &err)))
+        return true;
+    api_problem(reply, &err);
+    return false;
 }
 
-/* Only a path that is spelled exactly like that of a route that cannot block
- * is known not to; one with escapes is routed later and may be any. */
-bool api_blocks(struct str method, struct str target)
+void api_handle(struct engine *engine, struct api_request *request,
+                struct api_reply *reply)
 {
-    struct str query = target;
-    struct str path = str_cut(&query, '?');
-    struct str segments[API_MAX_SEGMENTS];
-    size_t count = 0;
-
-    if (path.len == 0)
-        return true;
-    path = str_n(path.ptr + 1, path.len - 1);
-    while (!str_is_none(path) && count < API_MAX_SEGMENTS)
-        segments[count++] = str_cut(&path, '/');
-    for (size_t i = 0; i < COUNT(routes); i++) {
-        if (!routes[i].blocks && serves(&routes[i], method) &&
-            matches(pattern_of(&routes[i]), segments, count))
-            return false;
-    }
-    return true;
+    if (request->route == NULL && !api_admit(request, reply))
+        return;
+    reply_clear(reply);
+    if (!engine_is_open(engine) && !answers_early(request->route))
+        answer_starting(engine, reply);
+    else
+        request->route->handle(engine, request, reply);
 }

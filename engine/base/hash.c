@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 void hash_sha256(struct str bytes, uint8_t digest[SHA256_SIZE])
@@ -20,6 +21,11 @@ void hash_sha256_text(struct str bytes, char text[SHA256_TEXT_SIZE])
         *text++ = digits[digest[i] & 0x0F];
     }
     *text = '\0';
+}
+
+bool hash_is_same(const uint8_t a[SHA256_SIZE], const uint8_t b[SHA256_SIZE])
+{
+    return CRYPTO_memcmp(a, b, SHA256_SIZE) == 0;
 }
 
 void hash_sha1(struct str a, struct str b, uint8_t digest[20])

@@ -12,6 +12,10 @@
 void hash_sha256(struct str bytes, uint8_t digest[SHA256_SIZE]);
 /* The same in lower-case hexadecimal. */
 void hash_sha256_text(struct str bytes, char text[SHA256_TEXT_SIZE]);
+/* Whether two digests are the same, in a time that does not tell where they
+ * differ. */
+bool hash_is_same(const uint8_t a[SHA256_SIZE],
+                  const uint8_t b[SHA256_SIZE]) MUST_USE;
 /* Of `a` and `b`, one behind the other. */
 void hash_sha1(struct str a, struct str b, uint8_t digest[20]);
 

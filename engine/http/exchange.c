@@ -29,7 +29,6 @@ struct exchange {
     struct mg_connection *conn;
     struct http_head head;
     struct api_request request;
-    bool is_probe;
     bool counted;    /* among those under way */
     bool holds_slot; /* among those that block */
     bool unread;     /* a body is on its way, and nobody has read it */
@@ -48,12 +47,21 @@ static struct str target_of(const struct mg_request_info *info,
         arena_printf(arena, "%s?%s", info->local_uri_raw, info->query_string));
 }
 
-static bool is_probe(struct str target)
+static void take_headers(struct exchange *x)
 {
-    struct str path = str_cut(&target, '?');
+    const struct http_head *head = &x->head;
 
-    return str_eq(path, STR("/metrics")) || str_eq(path, STR("/health")) ||
-           str_starts(path, STR("/health/"));
+    x->request.content_type = head->content_type;
+    x->request.if_match = head->if_match;
+    x->request.if_none_match = head->if_none_match;
+    x->request.idempotency_key = head->idempotency_key;
+    x->request.correlation_id = head->correlation_id;
+    x->request.causation_id = head->causation_id;
+    x->request.actor_id = head->actor_id;
+    x->request.tenant_id = head->tenant_id;
+    x->request.traceparent = head->traceparent;
+    x->request.last_event_id = head->last_event_id;
+    x->request.authorization = head->authorization;
 }
 
 static bool read_head(struct exchange *x, struct err *err)
@@ -63,17 +71,13 @@ static bool read_head(struct exchange *x, struct err *err)
     x->request.method = str_of(info->request_method);
     x->request.target = target_of(info, &x->thread->arena);
     x->request.arena = &x->thread->arena;
-    x->is_probe = is_probe(x->request.target);
+    x->request.access = x->server->access;
+    x->close = true; /* whatever comes behind what cannot be read */
     if (!head_read(info, &x->head, err))
         return false;
     x->unread = x->head.chunked || x->head.length > 0;
     x->close = !x->head.keep_alive;
-    x->request.content_type = x->head.content_type;
-    x->request.if_match = x->head.if_match;
-    x->request.correlation_id = x->head.correlation_id;
-    x->request.actor_id = x->head.actor_id;
-    x->request.tenant_id = x->head.tenant_id;
-    x->request.traceparent = x->head.traceparent;
+    take_headers(x);
     return true;
 }
 
@@ -84,7 +88,7 @@ static bool take_slot(struct exchange *x, struct err *err)
     struct http_server *server = x->server;
     uint32_t blocking;
 
-    if (!api_blocks(x->request.method, x->request.target))
+    if (!x->request.route->blocks)
         return true;
     blocking = __atomic_add_fetch(&server->blocking, 1, __ATOMIC_ACQ_REL);
     x->holds_slot = true;
@@ -99,7 +103,7 @@ static bool take_slot(struct exchange *x, struct err *err)
  * comes counts first and then looks whether it is refused: none slips by. */
 static bool admit(struct exchange *x, struct err *err)
 {
-    if (x->is_probe)
+    if (x->request.route->role == API_ANYONE)
         return true;
     x->counted = true;
     __atomic_add_fetch(&x->server->under_way, 1, __ATOMIC_SEQ_CST);
@@ -186,6 +190,8 @@ static void write_headers(struct exchange *x)
         buf_printf(out, "ETag: \"%" PRIu64 "\"\r\n", reply->etag);
     if (reply->retry_after_s != 0)
         buf_printf(out, "Retry-After: %" PRIu32 "\r\n", reply->retry_after_s);
+    if (reply->status == 401)
+        buf_text(out, "WWW-Authenticate: Bearer realm=\"perigee\"\r\n");
     if (reply->allow != NULL)
         buf_printf(out, "Allow: %s\r\n", reply->allow);
     if (x->close)
@@ -213,18 +219,27 @@ static void send_reply(struct exchange *x)
 
 /* ---- all of it ---- */
 
-static void answer(struct exchange *x)
+/* Everything before the handler; false with a reply that says why. */
+static bool prepare(struct exchange *x)
 {
+    struct api_reply *reply = &x->thread->reply;
     struct err err;
 
-    if (!read_head(x, &err))
-        x->close = true;
-    else if (admit(x, &err) && read_body(x, &err)) {
-        api_handle(x->server->engine, &x->request, &x->thread->reply);
-        return;
+    if (read_head(x, &err)) {
+        if (!api_admit(&x->request, reply))
+            return false;
+        if (admit(x, &err) && read_body(x, &err))
+            return true;
     }
-    api_problem(&x->thread->reply, &err);
-    if (x->unread)
+    api_problem(reply, &err);
+    return false;
+}
+
+static void answer(struct exchange *x)
+{
+    if (prepare(x))
+        api_handle(x->server->engine, &x->request, &x->thread->reply);
+    else if (x->unread)
         skip_body(x);
 }
 

@@ -4,7 +4,8 @@
  * connection.
  *
  *   head      headers are read; contradictory ones end the connection
- *   admit     while the engine stops, and when too many block already: 503
+ *   admit     the route, the caller's right to it; while the engine stops,
+ *             and when too many block already: 503
  *   body      read up to its limit
  *   handle    api/ answers
  *   send      one write, headers and body together
@@ -22,6 +23,7 @@ struct mg_connection;
 struct http_server {
     /* --- set before start, then read only --- */
     struct engine *engine;
+    const struct access *access; /* borrowed; NULL: all is allowed */
     struct mg_context *context;
     uint32_t max_body_bytes;
     uint32_t max_blocking; /* requests that wait for the store at once */

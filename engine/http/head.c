@@ -10,10 +10,15 @@ enum slot {
     CONNECTION,
     CONTENT_TYPE,
     IF_MATCH,
+    IF_NONE_MATCH,
+    IDEMPOTENCY_KEY,
     CORRELATION_ID,
+    CAUSATION_ID,
     ACTOR_ID,
     TENANT_ID,
     TRACEPARENT,
+    LAST_EVENT_ID,
+    AUTHORIZATION,
     SLOTS
 };
 
@@ -24,10 +29,15 @@ static const char *const names[SLOTS] = {
     [CONNECTION] = "Connection",
     [CONTENT_TYPE] = "Content-Type",
     [IF_MATCH] = "If-Match",
+    [IF_NONE_MATCH] = "If-None-Match",
+    [IDEMPOTENCY_KEY] = "Idempotency-Key",
     [CORRELATION_ID] = "X-Correlation-Id",
+    [CAUSATION_ID] = "X-Causation-Id",
     [ACTOR_ID] = "X-Actor-Id",
     [TENANT_ID] = "X-Tenant-Id",
     [TRACEPARENT] = "traceparent",
+    [LAST_EVENT_ID] = "Last-Event-ID",
+    [AUTHORIZATION] = "Authorization",
 };
 
 static int find_slot(const char *name)
@@ -41,8 +51,8 @@ static int find_slot(const char *name)
     return -1;
 }
 
-/* None of the headers that are read here is a list, so a second one of a name
- * is a contradiction. */
+/* None of the headers that are read here may be given twice: a second one of a
+ * name is a contradiction. */
 static bool collect(const struct mg_request_info *info,
                     struct str values[SLOTS], struct err *err)
 {
@@ -114,10 +124,15 @@ bool head_read(const struct mg_request_info *info, struct http_head *out,
         return false;
     out->content_type = values[CONTENT_TYPE];
     out->if_match = values[IF_MATCH];
+    out->if_none_match = values[IF_NONE_MATCH];
+    out->idempotency_key = values[IDEMPOTENCY_KEY];
     out->correlation_id = values[CORRELATION_ID];
+    out->causation_id = values[CAUSATION_ID];
     out->actor_id = values[ACTOR_ID];
     out->tenant_id = values[TENANT_ID];
     out->traceparent = values[TRACEPARENT];
+    out->last_event_id = values[LAST_EVENT_ID];
+    out->authorization = values[AUTHORIZATION];
     out->is_http_1_0 = strcmp(info->http_version, "1.0") == 0;
     out->keep_alive = str_is_none(values[CONNECTION])
                           ? !out->is_http_1_0

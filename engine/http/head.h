@@ -14,12 +14,17 @@ struct mg_request_info;
 #define HEAD_MAX_BYTES 16384
 
 struct http_head {
-    struct str content_type; /* STR_NONE when absent, as the next five */
+    struct str content_type; /* STR_NONE when absent, as the next ten */
     struct str if_match;
+    struct str if_none_match;
+    struct str idempotency_key;
     struct str correlation_id;
+    struct str causation_id;
     struct str actor_id;
     struct str tenant_id;
     struct str traceparent;
+    struct str last_event_id;
+    struct str authorization;
     bool chunked;
     uint64_t length; /* of the body, unless it is chunked */
     bool expects_continue;
