@@ -14,7 +14,8 @@ const char lite_schema_meta[] =
     "  version integer not null,"
     "  oldest_binary integer not null,"
     "  log_id blob not null check (length(log_id) = 16)) strict;"
-    "insert into perigee_meta values (1, 0, 0, randomblob(16))"
+    "insert into perigee_meta (one, version, oldest_binary, log_id)"
+    "  values (1, 0, 0, randomblob(16))"
     "  on conflict do nothing;";
 
 const struct schema_step lite_schema_steps[] = {
@@ -85,10 +86,7 @@ const struct schema_step lite_schema_steps[] = {
      "  projection text not null references perigee_projections (name))"
      "  strict;"},
 
-    /* `home` is where the log was last seen to live; see lite_migrate.c. */
     {2, 1,
-     "alter table perigee_meta add column home text;"
-
      "create table perigee_requests ("
      "  key text not null,"
      "  token text not null,"
