@@ -74,6 +74,9 @@ static bool load_script(struct batch *batch, struct err *err)
                                        &batch->script_arena, &decl, err);
     if (batch->script < 0)
         return false;
+    if (!script_set_load_upcasts(options->scripts, options->decl, batch->vm,
+                                 err))
+        return false;
     vm_bind_db(batch->vm, batch->script, options->decl, &changes_db,
                batch->changes, changes_arena(batch->changes));
     return true;
@@ -85,6 +88,7 @@ static bool have_vm(struct batch *batch, struct err *err)
         .memory_bytes = batch->options.scripts->memory_bytes,
         .load_timeout_ms = LOAD_TIMEOUT_MS,
         .modules = batch->options.scripts->projection_tree,
+        .any_events = batch->options.scripts->any_events,
     };
 
     if (batch->vm != NULL && !vm_is_broken(batch->vm))

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #define LOAD_TIMEOUT_MS 5000
@@ -45,6 +46,7 @@ static struct vm *fresh_state(const struct script_set *set,
         .memory_bytes = set->memory_bytes,
         .load_timeout_ms = LOAD_TIMEOUT_MS,
         .modules = tree,
+        .any_events = set->any_events,
     };
 
     return vm_new(&options, err);
@@ -69,6 +71,66 @@ static bool declare_aggregate(struct script_set *set,
                        source->path, STR_ARG(out->type));
     return true;
 }
+
+/* ---- upcasts reach projections ---- */
+
+/* True when the projection handles an event that this aggregate upcasts. */
+static bool feeds(const struct aggregate_decl *aggregate,
+                  const struct projection_decl *decl)
+{
+    struct event event = {.aggregate_type = aggregate->type,
+                          .tenant_id = decl->filter.tenant_id};
+
+    for (size_t i = 0; i < aggregate->upcast_count; i++) {
+        event.event_type = aggregate->upcasts[i].event_type;
+        if (script_wants(decl, &event))
+            return true;
+    }
+    return false;
+}
+
+/* What a projection sees of an event depends on its upcasts too, so their
+ * scripts are part of its hash. */
+static void hash_upcasts(const struct script_set *set,
+                         struct projection_decl *decl)
+{
+    struct buf text = {0};
+    size_t found = 0;
+
+    buf_text(&text, decl->hash);
+    for (size_t i = 0; i < set->aggregate_count; i++) {
+        if (!feeds(&set->aggregates[i], decl))
+            continue;
+        buf_text(&text, set->aggregates[i].hash);
+        found++;
+    }
+    if (found > 0)
+        hash_sha256_text(buf_as_str(&text), decl->hash);
+    buf_done(&text);
+}
+
+bool script_set_load_upcasts(const struct script_set *set,
+                             const struct projection_decl *decl, struct vm *vm,
+                             struct err *err)
+{
+    if (set->upcasts_missing != NULL)
+        return err_set(err, ERR_SCRIPT,
+                       "%s was not loaded, and its upcasts may be needed",
+                       set->upcasts_missing);
+    for (size_t i = 0; i < set->aggregate_count; i++) {
+        const struct aggregate_decl *aggregate = &set->aggregates[i];
+        bool ok = feeds(aggregate, decl)
+                      ? vm_load_upcasts(vm, set->aggregate_sources[i],
+                                        set->aggregate_tree, err)
+                      : vm_know_aggregate(vm, aggregate->type, err);
+
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+/* ---- loading ---- */
 
 static bool declare_projection(struct script_set *set,
                                const struct source *source,
@@ -99,6 +161,8 @@ static void load_aggregate(struct building *building,
 
     if (!declare_aggregate(set, source, &decl, &err)) {
         add_fault(building, source->path, err.text);
+        if (strstr(source->text, "upcast") != NULL)
+            set->upcasts_missing = source->path;
         return;
     }
     GROW(set->aggregates, building->aggregate_capacity,
@@ -150,6 +214,7 @@ static void load_projection(struct building *building,
         add_fault(building, source->path, err.text);
         return;
     }
+    hash_upcasts(set, &decl);
     GROW(set->projections, building->projection_capacity,
          set->projection_count + 1);
     GROW(set->projection_sources, building->projection_source_capacity,
@@ -188,6 +253,7 @@ struct script_set *script_set_load(const struct script_set_options *options)
     set->generation = __atomic_add_fetch(&next_generation, 1, __ATOMIC_RELAXED);
     set->loaded_at_us = clock_wall_us();
     set->memory_bytes = options->memory_bytes;
+    set->any_events = options->any_events;
     set->aggregate_tree = read_tree(&building, options->aggregates);
     set->projection_tree = read_tree(&building, options->projections);
     load_tree(&building, set->aggregate_tree, load_aggregate);
@@ -249,7 +315,7 @@ bool script_set_check_event(const struct script_set *set,
         script_set_aggregate(set, aggregate_type);
     struct buf known = {0};
 
-    if (decl == NULL)
+    if (decl == NULL || set->any_events)
         return true;
     for (size_t i = 0; i < decl->event_type_count; i++)
         if (str_eq(decl->event_types[i], event_type))
@@ -262,4 +328,22 @@ bool script_set_check_event(const struct script_set *set,
             known.ptr != NULL ? known.ptr : "nothing");
     buf_done(&known);
     return false;
+}
+
+bool script_set_check_version(const struct script_set *set,
+                              struct str aggregate_type, struct str event_type,
+                              uint32_t event_version, struct err *err)
+{
+    const struct aggregate_decl *decl =
+        script_set_aggregate(set, aggregate_type);
+    uint32_t newest = decl != NULL ? script_newest(decl, event_type) : 1;
+
+    if (decl == NULL || event_version <= newest ||
+        (set->any_events && newest == 1))
+        return true;
+    return err_set(err, ERR_INVALID_INPUT,
+                   "%" PRIu32 " is newer than what aggregate %.*s knows of "
+                   "%.*s (%" PRIu32 "): its `upcast` leads there",
+                   event_version, STR_ARG(aggregate_type), STR_ARG(event_type),
+                   newest);
 }

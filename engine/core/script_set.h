@@ -13,6 +13,7 @@ struct script_set_options {
     const char *aggregates; /* folders */
     const char *projections;
     size_t memory_bytes; /* of a state */
+    bool any_events;     /* `apply` is not the list of an aggregate's events */
 };
 
 struct script_fault {
@@ -36,6 +37,10 @@ struct script_set {
     struct script_fault *faults;
     size_t fault_count;
     size_t memory_bytes;
+    bool any_events;
+    /* An aggregate script that could not be loaded although it speaks of
+     * upcasts, or NULL: projections would see old shapes. */
+    const char *upcasts_missing;
 };
 
 /* Never NULL; the set holds what could be loaded, and the faults. */
@@ -50,7 +55,19 @@ const struct aggregate_decl *script_set_aggregate(const struct script_set *set,
 const struct projection_decl *
 script_set_projection(const struct script_set *set, struct str name);
 /* ERR_INVALID_INPUT when the type has a script and its `apply` does not know
- * the event type; types without a script take any. */
+ * the event type; types without a script take any, and so does every type with
+ * any_events. */
 bool script_set_check_event(const struct script_set *set,
                             struct str aggregate_type, struct str event_type,
                             struct err *err) MUST_USE;
+/* ERR_INVALID_INPUT when the type has a script that does not know this version
+ * of the event: nobody could apply it. */
+bool script_set_check_version(const struct script_set *set,
+                              struct str aggregate_type, struct str event_type,
+                              uint32_t event_version, struct err *err) MUST_USE;
+/* Loads into a projection's state the upcasts of the events that it handles,
+ * and which aggregates have a script.  ERR_SCRIPT also when a script with
+ * upcasts is missing. */
+bool script_set_load_upcasts(const struct script_set *set,
+                             const struct projection_decl *decl, struct vm *vm,
+                             struct err *err) MUST_USE;

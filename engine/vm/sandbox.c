@@ -192,6 +192,7 @@ void sandbox_open(lua_State *L, struct vm *vm)
     vm_order_open(L, vm);
     lua_newtable(L);
     vm->modules_ref = vm_ref(L);
+    vm->upcast_modules_ref = LUA_NOREF;
     lua_newtable(L);
     vm->upcasts_ref = vm_ref(L);
 

@@ -13,6 +13,7 @@
 #include "vm/vm_lib.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -335,16 +336,6 @@ static int keep_field(lua_State *L, const char *name)
     return vm_ref(L);
 }
 
-/* Upcasts are found by aggregate type, for every script of the state. */
-static void keep_upcasts(lua_State *L, struct vm *vm, struct str type)
-{
-    vm_push_ref(L, vm->upcasts_ref);
-    vm_push_str(L, type);
-    vm_push_field(L, 1, STR("upcast"));
-    lua_rawset(L, -3);
-    lua_pop(L, 1);
-}
-
 static void finish_aggregate(lua_State *L, struct load *load)
 {
     struct vm_script *script = load->script;
@@ -437,7 +428,15 @@ int vm_load_aggregate(struct vm *vm, const struct source *source,
     *out = (struct aggregate_decl){0};
     out->path = arena_str(arena, str_of(source->path));
     hash_script(vm, source, out->hash);
-    return load_script(vm, SCRIPT_AGGREGATE, source, arena, out, err);
+
+    int number = load_script(vm, SCRIPT_AGGREGATE, source, arena, out, err);
+
+    if (out->state_version > 0)
+        snprintf(out->shape, sizeof(out->shape), "state_version:%" PRIu32,
+                 out->state_version);
+    else
+        snprintf(out->shape, sizeof(out->shape), "hash:%s", out->hash);
+    return number;
 }
 
 int vm_load_projection(struct vm *vm, const struct source *source,

@@ -40,10 +40,25 @@ struct command_decl {
     bool any_input; /* no `input` declared: any object is taken */
 };
 
+struct upcast_decl {
+    struct str event_type;
+    uint32_t newest; /* the version that the chain leads to */
+};
+
+/* With the NUL. */
+#define SHAPE_TEXT_SIZE 81
+
 struct aggregate_decl {
     struct str type;
     struct str path;
     char hash[SHA256_TEXT_SIZE]; /* of script and modules */
+    uint32_t snapshot_every;     /* events; 0: no snapshots */
+    uint32_t state_version;      /* 0: not given */
+    /* What its snapshots are valid for: `state_version:N` when one is given,
+     * else `hash:` and the script's. */
+    char shape[SHAPE_TEXT_SIZE];
+    struct upcast_decl *upcasts; /* by event type */
+    size_t upcast_count;
     struct command_decl *commands;
     size_t command_count;
     struct str *event_types; /* keys of `apply`: the events of this aggregate */
@@ -98,6 +113,19 @@ int vm_load_aggregate(struct vm *vm, const struct source *source,
 int vm_load_projection(struct vm *vm, const struct source *source,
                        struct arena *arena, struct projection_decl *out,
                        struct err *err) MUST_USE;
+
+/* Loads what a projection needs of an aggregate's script from its own tree:
+ * the upcasts of its events.  Before or behind the projection. */
+bool vm_load_upcasts(struct vm *vm, const struct source *source,
+                     const struct source_tree *tree, struct err *err) MUST_USE;
+/* Says that this aggregate has a script, without upcasts. */
+bool vm_know_aggregate(struct vm *vm, struct str type,
+                       struct err *err) MUST_USE;
+
+/* The newest version that a script knows of an event type: 1 without upcasts.
+ */
+uint32_t script_newest(const struct aggregate_decl *decl,
+                       struct str event_type) MUST_USE;
 
 /* True when a projection's handlers want this event (filter and types). */
 bool script_wants(const struct projection_decl *decl,

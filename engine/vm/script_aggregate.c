@@ -143,55 +143,20 @@ static void read_apply(struct reader *r, int table, struct aggregate_decl *out)
     lua_pop(r->L, 1);
 }
 
-/* [1] to [n] are functions: from version i to i + 1. */
-static void check_chain(struct reader *r, struct str name, int chain)
-{
-    size_t steps = 0;
-    bool good = lua_istable(r->L, chain);
-
-    lua_pushnil(r->L);
-    while (good && lua_next(r->L, chain)) {
-        good = lua_isfunction(r->L, -1);
-        lua_pop(r->L, 1);
-        steps++;
-    }
-    if (good && steps == lua_objlen(r->L, chain) && steps > 0)
-        return;
-    reader_fault(r, name,
-                 "'upcast.%.*s' must be a table of functions [1], [2], … "
-                 "without holes",
-                 STR_ARG(name));
-}
-
-static void read_upcast(struct reader *r, int table)
-{
-    int upcast = lua_gettop(r->L) + 1;
-    size_t count = 0;
-    struct str *names = NULL;
-
-    if (reader_field(r, table, "upcast", LUA_TTABLE, OPTIONAL))
-        names = reader_keys(r, upcast, &count);
-    reader_enter(r, STR("upcast"));
-    for (size_t i = 0; i < count; i++) {
-        vm_push_field(r->L, upcast, names[i]);
-        check_chain(r, names[i], upcast + 1);
-        lua_settop(r->L, upcast);
-    }
-    reader_leave(r);
-    lua_pop(r->L, 1);
-}
-
 void read_aggregate(struct reader *r, int table, struct aggregate_decl *out)
 {
-    double unused;
+    double every = 0, state_version = 0;
 
     reader_allow(r, table, aggregate_keys);
     read_type(r, table, out);
-    reader_integer(r, table, "snapshot_every", 1, SNAPSHOT_EVERY_MAX, &unused);
-    reader_integer(r, table, "state_version", 1, STATE_VERSION_MAX, &unused);
+    reader_integer(r, table, "snapshot_every", 1, SNAPSHOT_EVERY_MAX, &every);
+    reader_integer(r, table, "state_version", 1, STATE_VERSION_MAX,
+                   &state_version);
+    out->snapshot_every = (uint32_t)every;
+    out->state_version = (uint32_t)state_version;
     reader_field(r, table, "initial", LUA_TFUNCTION, OPTIONAL);
     lua_pop(r->L, 1);
     read_commands(r, table, out);
     read_apply(r, table, out);
-    read_upcast(r, table);
+    read_upcasts(r, table, out);
 }

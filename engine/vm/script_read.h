@@ -55,6 +55,11 @@ struct str *reader_list(struct reader *r, int table, const char *name,
  * script_projection.c); `table` is what the script returned. */
 void read_aggregate(struct reader *r, int table, struct aggregate_decl *out);
 void read_projection(struct reader *r, int table, struct projection_decl *out);
+/* The member `upcast`, checked (script_upcast.c). */
+void read_upcasts(struct reader *r, int table, struct aggregate_decl *out);
+/* Keeps the upcasts of the script at index 1: they are found by aggregate
+ * type, for every script of the state. */
+void keep_upcasts(lua_State *L, struct vm *vm, struct str type);
 /* The words of inputs, with their `?`. */
 bool read_input_word(struct str word, struct input_decl *out);
 void input_words(struct buf *out);

@@ -161,6 +161,7 @@ struct vm *vm_new(const struct vm_options *options, struct err *err)
     struct vm *vm = NEW(struct vm);
 
     vm->modules = options->modules;
+    vm->any_events = options->any_events;
     vm->load_timeout_ms = options->load_timeout_ms;
     vm->limit = options->memory_bytes;
     decimal_init(&vm->sum);

@@ -27,6 +27,9 @@ struct vm_options {
     uint32_t load_timeout_ms;          /* to run a script's top level */
     const struct source_tree *modules; /* where require looks; borrowed, must
                                           outlive the vm; may be NULL */
+    /* `apply` is not the list of an aggregate's events: others leave its state
+     * as it is. */
+    bool any_events;
 };
 
 /* NULL with ERR_SCRIPT_MEMORY when the ceiling is too low to start. */

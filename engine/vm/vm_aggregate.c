@@ -14,6 +14,7 @@
 #include "vm/vm_event.h"
 #include "vm/vm_json.h"
 #include "vm/vm_run.h"
+#include "vm/vm_tagged.h"
 
 #include <stdio.h>
 
@@ -86,6 +87,47 @@ bool vm_state_encode(struct vm *vm, int state, struct buf *out, struct err *err)
     return vm_enter(vm, encode_body, &encode, vm->load_timeout_ms, err);
 }
 
+static int save_body(lua_State *L, struct vm *vm, void *context)
+{
+    struct encode *encode = context;
+
+    vm_push_ref(L, encode->state);
+    buf_str(encode->out, vm_tagged_text(L, vm, -1));
+    return 0;
+}
+
+bool vm_state_save(struct vm *vm, int state, struct buf *out, struct err *err)
+{
+    struct encode encode = {state, out};
+
+    return vm_enter(vm, save_body, &encode, vm->load_timeout_ms, err);
+}
+
+struct restore {
+    struct str text;
+    int state;
+};
+
+static int restore_body(lua_State *L, struct vm *vm, void *context)
+{
+    struct restore *restore = context;
+
+    vm_push_tagged(L, vm, restore->text);
+    restore->state = vm_ref(L);
+    return 0;
+}
+
+int vm_state_restore(struct vm *vm, struct str text, uint32_t timeout_ms,
+                     struct err *err)
+{
+    struct restore restore = {text, -1};
+
+    if (!json_check(text, NULL, err) ||
+        !vm_enter(vm, restore_body, &restore, timeout_ms, err))
+        return -1;
+    return restore.state;
+}
+
 /* ---- apply ---- */
 
 /* `apply` changes the state it is given: another table that it returns would
@@ -105,9 +147,14 @@ void vm_apply(lua_State *L, struct vm *vm, const struct vm_script *script,
               int state, const struct event *event)
 {
     vm_push_ref(L, script->apply_ref);
-    if (vm_push_field(L, -1, event->event_type) != LUA_TFUNCTION)
+    if (vm_push_field(L, -1, event->event_type) != LUA_TFUNCTION) {
+        if (vm->any_events) {
+            lua_pop(L, 2);
+            return;
+        }
         vm_stop(L, ERR_SCRIPT, "%s: `apply` has no event type '%.*s'",
                 script->path, STR_ARG(event->event_type));
+    }
     lua_remove(L, -2);
     vm_push_ref(L, state);
     vm_push_event(L, vm, event, script);
@@ -222,15 +269,15 @@ bool vm_command_run(struct vm *vm, int script, int state,
     };
     bool done;
 
+    *count_out = 0;
     if (call.decl == NULL)
         return false;
     call.run.pattern = event_pattern(of, command, arena);
     call.run.arena_used = arena->used;
     done = vm_enter(vm, command_body, &call, timeout_ms, err);
     vm_order_forget(vm);
-    if (!done)
-        return false;
-    *events_out = call.run.events;
     *count_out = call.run.count;
-    return true;
+    if (done)
+        *events_out = call.run.events;
+    return done;
 }

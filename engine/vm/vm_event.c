@@ -12,6 +12,7 @@
 #include "vm/vm_json.h"
 #include "vm/vm_script.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 /* The first two are not known yet when an aggregate applies what it has just
@@ -81,6 +82,30 @@ uint32_t vm_event_shape(lua_State *L, struct vm *vm, struct str aggregate_type,
         shape += (uint32_t)lua_objlen(L, -1);
     lua_pop(L, 1);
     return shape;
+}
+
+/* Data of a shape that is not known yet, as after a newer engine wrote beside
+ * this one, would be read as if it were of a known one: no handler sees it.  A
+ * type without a script has no shapes. */
+static void check_shape(lua_State *L, struct vm *vm, const struct event *event)
+{
+    int top = lua_gettop(L);
+    uint32_t newest = 1;
+    bool known;
+
+    vm_push_ref(L, vm->upcasts_ref);
+    known = vm_push_field(L, -1, event->aggregate_type) == LUA_TTABLE;
+    if (known && vm_push_field(L, -1, event->event_type) == LUA_TTABLE)
+        newest += (uint32_t)lua_objlen(L, -1);
+    else if (vm->any_events)
+        known = false;
+    lua_settop(L, top);
+    if (known && event->event_version > newest)
+        vm_stop(L, ERR_SCRIPT,
+                "%.*s has event_version %" PRIu32 ", and the script of %.*s "
+                "knows up to %" PRIu32 ": load the script that wrote it",
+                STR_ARG(event->event_type), event->event_version,
+                STR_ARG(event->aggregate_type), newest);
 }
 
 /* Brings the data on top of the stack up to date. */
@@ -327,6 +352,8 @@ void vm_push_event(lua_State *L, struct vm *vm, const struct event *event,
     vm->event_script = script;
     vm->event_settled = false;
     vm->decoding = false;
+    if (event->event_version > 1)
+        check_shape(L, vm, event);
 }
 
 void vm_event_open(lua_State *L, struct vm *vm)

@@ -5,6 +5,9 @@
  * then, and old shapes of `data` are brought up to date by the upcasts of its
  * aggregate type.
  *
+ * An event of a newer shape than the script of its aggregate knows ends the
+ * call: what a handler would read there was never meant for it.
+ *
  * The table is only good for the event it was made for: a field that was not
  * read before its handler ended is an error afterwards.
  */

@@ -1,7 +1,8 @@
 /*
  * Modules: files whose name begins with `_`, from the tree the state was made
- * with.  Each runs once a state, in the same frozen environment as scripts;
- * what it returns is kept and shared by reference.
+ * with; what upcasts of aggregates require in a projection's state is of the
+ * aggregates' tree.  Each runs once a state, in the same frozen environment as
+ * scripts; what it returns is kept and shared by reference.
  */
 #include "vm/vm_lib.h"
 
@@ -18,9 +19,19 @@ void vm_push_chunk(lua_State *L, struct vm *vm, const struct source *source)
     lua_setfenv(L, -2);
 }
 
+static bool is_upcast(const struct vm *vm)
+{
+    return vm->decoding && vm->upcast_modules != NULL;
+}
+
+static const struct source_tree *tree_of(const struct vm *vm)
+{
+    return is_upcast(vm) ? vm->upcast_modules : vm->modules;
+}
+
 static const struct source *find_module(const struct vm *vm, const char *name)
 {
-    const struct source_tree *tree = vm->modules;
+    const struct source_tree *tree = tree_of(vm);
 
     for (size_t i = 0; tree != NULL && i < tree->count; i++)
         if (tree->sources[i].module != NULL &&
@@ -32,7 +43,7 @@ static const struct source *find_module(const struct vm *vm, const char *name)
 static void NORETURN refuse_unknown(lua_State *L, struct vm *vm,
                                     const char *name)
 {
-    const struct source_tree *tree = vm->modules;
+    const struct source_tree *tree = tree_of(vm);
     size_t found = 0;
 
     buf_clear(&vm->text);
@@ -82,7 +93,8 @@ int vm_require(lua_State *L)
     const struct source *module;
 
     lua_settop(L, 1);
-    vm_push_ref(L, vm->modules_ref); /* stack: name, modules */
+    vm_push_ref(L, is_upcast(vm) ? vm->upcast_modules_ref : vm->modules_ref);
+    /* stack: name, modules */
     lua_getfield(L, 2, name);
     if (lua_type(L, 3) == LUA_TBOOLEAN && !lua_toboolean(L, 3))
         vm_throw(L, "module '%s' requires itself, directly or through others",

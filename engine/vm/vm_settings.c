@@ -49,6 +49,7 @@ static bool read_file(const char *path, struct buf *out, size_t max)
 
     if (file == NULL)
         return false;
+    setvbuf(file, NULL, _IONBF, 0); /* nor a copy of a secret in its buffer */
     got = fread(buf_room(out, max + 1), 1, max + 1, file);
     good = ferror(file) == 0;
     if (good && got > max) {
@@ -214,13 +215,27 @@ static int settings_body(lua_State *L, struct vm *vm, void *context)
     return 0;
 }
 
+/* Secrets passed through these; the state's own memory goes back to the system
+ * with it. */
+static void wipe(struct buf *text)
+{
+    if (text->ptr != NULL)
+        explicit_bzero(text->ptr, text->capacity);
+}
+
 static bool run_settings(struct settings *s, struct err *err)
 {
     struct vm_options options = {.memory_bytes = MEMORY_BYTES,
                                  .load_timeout_ms = TIMEOUT_MS};
     struct vm *vm = vm_new(&options, err);
-    bool ok = vm != NULL && vm_enter(vm, settings_body, s, TIMEOUT_MS, err);
+    bool ok = vm != NULL;
 
+    /* Large enough for all texts: growing would leave a copy behind. */
+    buf_room(&s->value, FILE_MAX_BYTES);
+    ok = ok && vm_enter(vm, settings_body, s, TIMEOUT_MS, err);
+    if (vm != NULL)
+        wipe(&vm->text);
+    wipe(&s->value);
     vm_free(vm);
     buf_done(&s->key);
     buf_done(&s->value);

@@ -62,6 +62,9 @@ struct vm_keys {
 struct vm {
     lua_State *L;
     const struct source_tree *modules; /* borrowed, may be NULL */
+    const struct source_tree *upcast_modules; /* the same, for upcasts that came
+                                                 from another tree */
+    bool any_events;
     uint32_t load_timeout_ms;
 
     /* ---- memory ---- */
@@ -111,6 +114,7 @@ struct vm {
 
     /* ---- references in Lua's registry ---- */
     int enter_ref, handler_ref, describe_ref, env_ref, modules_ref;
+    int upcast_modules_ref; /* LUA_NOREF until there are such upcasts */
     int array_ref, decimal_ref, event_meta_ref, event_ref;
     int order_ref, seen_ref, upcasts_ref;
 };

@@ -206,7 +206,11 @@ static const char *const faulty_aggregates[][2] = {
     {"return { type = 'T', apply = { E = type }, commands = { go = { run = type, inputs = {} } } }", "unknown key 'inputs' (allowed: input, run)"},
     {"return { type = 'T', apply = { E = type },\n commands = { go = { run = type,\n input = { a = 'text' } } } }", "test.lua:3: input 'a' must be one of: string, number, integer, boolean, decimal, uuid, date, timestamp, table, list"},
     {"return { type = 'T', apply = { E = type }, upcast = { E = type } }", "'upcast.E' must be a table of functions"},
-    {"return { type = 'T', apply = { E = type }, upcast = { E = { [2] = type } } }", "'upcast.E' must be a table of functions"},
+    {"return { type = 'T', apply = { E = type }, upcast = { E = { [2] = type } } }", "'upcast.E' has no function [1]"},
+    {"return { type = 'T', apply = { E = type }, upcast = { E = { type, [3] = type, [4] = type } } }", "'upcast.E' has no function [2]: each version from 1 on needs one"},
+    {"return { type = 'T', apply = { E = type }, upcast = { E = { a = type } } }", "'upcast.E' must be a table of functions"},
+    {"return { type = 'T', apply = { E = type }, upcast = { E = {} } }", "'upcast.E' must be a table of functions"},
+    {"return { type = 'T', apply = { E = type },\n upcast = { F = { type } } }", "test.lua:2: 'upcast.F' is for an event that `apply` does not have"},
     {"require '_x'",                    "no module '_x' (there are: none"},
 };
 
