@@ -124,20 +124,30 @@ static bool select_moved(struct lite_conn *conn, uint64_t known,
     return row != LITE_FAILED;
 }
 
-/* Whether what was known is still the log's past, a short while ago. */
-static bool is_near_past(struct lite_conn *conn, struct log_place known,
-                         struct log_place head, bool *out, struct err *err)
+/* Whether what was known is the log's past, or its end. */
+static bool is_past(struct lite_conn *conn, struct log_place known, bool *out,
+                    struct err *err)
 {
     struct log_place there = {0};
 
-    *out = false;
-    if (head.position < known.position ||
-        head.position - known.position > APPEND_DELTA_MAX)
-        return true;
     if (known.position > 0 && !select_place(conn, known.position, &there, err))
         return false;
     *out = is_same_place(there, known);
     return true;
+}
+
+static bool read_moves(struct lite_conn *conn, struct log_place known,
+                       struct arena *arena, struct append_delta *delta,
+                       struct err *err)
+{
+    bool past;
+
+    if (!is_past(conn, known, &past, err))
+        return false;
+    delta->lost = !past;
+    delta->cut =
+        !past || delta->head.position - known.position > APPEND_DELTA_MAX;
+    return delta->cut || select_moved(conn, known.position, arena, delta, err);
 }
 
 static bool read_delta(struct lite_conn *conn, struct log_place known,
@@ -145,17 +155,11 @@ static bool read_delta(struct lite_conn *conn, struct log_place known,
                        struct err *err)
 {
     struct append_delta delta = {.now_us = clock_wall_us()};
-    bool near;
 
-    if (!lite_select_head(conn, &delta.head, err))
+    if (!lite_select_head(conn, &delta.head, err) ||
+        (!is_same_place(delta.head, known) &&
+         !read_moves(conn, known, arena, &delta, err)))
         return false;
-    if (!is_same_place(delta.head, known)) {
-        if (!is_near_past(conn, known, delta.head, &near, err))
-            return false;
-        delta.cut = !near;
-        if (near && !select_moved(conn, known.position, arena, &delta, err))
-            return false;
-    }
     *out = delta;
     return true;
 }
@@ -317,14 +321,37 @@ static bool lookup_ids(struct lite_conn *conn, struct append_lookup *lookup,
     return good;
 }
 
+static bool look_up(struct lite_conn *conn, struct append_lookup *lookup,
+                    struct err *err)
+{
+    return lookup_streams(conn, lookup, err) &&
+           lite_ask_requests(conn, lookup->keys, lookup->key_count, err) &&
+           lookup_ids(conn, lookup, err);
+}
+
+/* Outside of a transaction: in one snapshot all the same. */
+static bool look_up_alone(struct store *store, struct append_lookup *lookup,
+                          struct err *err)
+{
+    struct lite_conn *conn = lite_read_begin(store, err);
+    bool good;
+
+    if (conn == NULL)
+        return false;
+    good = lite_begin_read(conn, err) && look_up(conn, lookup, err);
+    lite_rollback(conn);
+    lite_read_end(store, conn);
+    return good;
+}
+
 bool lite_append_lookup(struct store_writer *base, struct append_lookup *lookup,
                         struct err *err)
 {
     struct lite_conn *conn = writer_of(base)->conn;
 
-    CHECK(conn != NULL);
     lookup->found = NULL;
-    return lookup_streams(conn, lookup, err) && lookup_ids(conn, lookup, err);
+    return conn != NULL ? look_up(conn, lookup, err)
+                        : look_up_alone(base->store, lookup, err);
 }
 
 /* ---- commit ---- */
@@ -443,7 +470,8 @@ enum append_end lite_append_commit(struct store_writer *base,
     enum append_end end;
 
     CHECK(conn != NULL);
-    if (!insert_rows(writer, batch, err)) {
+    if (!insert_rows(writer, batch, err) ||
+        !lite_store_requests(conn, batch->marks, batch->mark_count, err)) {
         end = end_of_failure(conn, err);
         lite_append_abort(base);
         return end;

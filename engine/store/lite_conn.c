@@ -51,18 +51,28 @@ static const struct meaning *meaning_of(int code)
     return &other;
 }
 
-/* SQLite's own words name tables and columns, never what is in them. */
-static bool fail_with(int code, const char *detail, struct err *err)
+/* SQLite's own words name tables and columns, never what is in them.  The path
+ * is said where somebody has to look at the file. */
+static bool fail_with(int code, const char *path, const char *detail,
+                      struct err *err)
 {
     const struct meaning *meaning = meaning_of(code);
 
-    return err_set(err, meaning->means, "%s: %s (SQLite %d)", meaning->text,
-                   detail, code);
+    if (meaning->means == ERR_DATA)
+        return err_set(err, ERR_DATA, "%s: %s (SQLite %d)", meaning->text,
+                       detail, code);
+    return err_set(err, meaning->means, "%s: %s: %s (SQLite %d)", path,
+                   meaning->text, detail, code);
+}
+
+const char *lite_conn_path(const struct lite_conn *conn)
+{
+    return sqlite3_db_filename(conn->db, NULL);
 }
 
 bool lite_fail(struct lite_conn *conn, struct err *err)
 {
-    return fail_with(sqlite3_extended_errcode(conn->db),
+    return fail_with(sqlite3_extended_errcode(conn->db), lite_conn_path(conn),
                      sqlite3_errmsg(conn->db), err);
 }
 
@@ -196,7 +206,7 @@ static bool open_db(struct lite_conn *conn, const struct lite_options *options,
     if (failed == SQLITE_OK)
         failed = add_words(conn->db);
     if (failed != SQLITE_OK)
-        return fail_with(failed, sqlite3_errstr(failed), err);
+        return fail_with(failed, options->path, sqlite3_errstr(failed), err);
     conn->busy_ms = (int)MIN(options->busy_ms, INT32_MAX);
     sqlite3_busy_timeout(conn->db, conn->busy_ms);
     return use == LITE_WRITES ? prepare_to_write(conn, options, err)
@@ -210,7 +220,6 @@ struct lite_conn *lite_conn_open(const struct lite_options *options,
 
     if (open_db(conn, options, use, err))
         return conn;
-    err_wrap(err, "%s", options->path);
     lite_conn_close(conn);
     return NULL;
 }
@@ -303,6 +312,11 @@ void lite_conn_tend(struct lite_conn *conn)
         checkpoint_waiting(conn);
     warn_of_length(conn);
     conn->wal_tended = conn->wal_pages;
+}
+
+void lite_conn_empty_wal(struct lite_conn *conn)
+{
+    checkpoint_waiting(conn);
 }
 
 /* ---- transactions ---- */
@@ -451,10 +465,14 @@ void lite_bind_u64(sqlite3_stmt *stmt, int at, uint64_t value)
     lite_bind_i64(stmt, at, (int64_t)MIN(value, (uint64_t)INT64_MAX));
 }
 
+void lite_bind_blob(sqlite3_stmt *stmt, int at, struct str bytes)
+{
+    BIND(sqlite3_bind_blob64(stmt, at, bytes.ptr, bytes.len, SQLITE_STATIC));
+}
+
 void lite_bind_uuid(sqlite3_stmt *stmt, int at, const struct uuid *id)
 {
-    BIND(sqlite3_bind_blob(stmt, at, id->bytes, sizeof(id->bytes),
-                           SQLITE_STATIC));
+    lite_bind_blob(stmt, at, str_n((const char *)id->bytes, sizeof(id->bytes)));
 }
 
 struct str lite_column_str(sqlite3_stmt *stmt, int at)

@@ -66,6 +66,12 @@ bool lite_conn_settle(struct lite_conn *conn) MUST_USE;
  * reader always stands in it) waits briefly for a moment without readers in
  * its old part.  Call it while nobody else can write, outside transactions. */
 void lite_conn_tend(struct lite_conn *conn);
+/* Copies the whole WAL into the file and empties it, if no reader stands in
+ * the way; likewise. */
+void lite_conn_empty_wal(struct lite_conn *conn);
+
+/* The whole path of its file. */
+const char *lite_conn_path(const struct lite_conn *conn);
 
 /* Sets `err` from the connection's last failure; always false. */
 bool lite_fail(struct lite_conn *conn, struct err *err);
@@ -108,6 +114,7 @@ void lite_bind_text(sqlite3_stmt *stmt, int at, const char *value);
 void lite_bind_i64(sqlite3_stmt *stmt, int at, int64_t value);
 /* SQLite's integers end at 2^63 - 1; more is bound as that. */
 void lite_bind_u64(sqlite3_stmt *stmt, int at, uint64_t value);
+void lite_bind_blob(sqlite3_stmt *stmt, int at, struct str bytes);
 /* `id` stays where it is until the statement is ended. */
 void lite_bind_uuid(sqlite3_stmt *stmt, int at, const struct uuid *id);
 

@@ -1,5 +1,7 @@
 #include "store/lite_store.h"
 
+#include "store/lite_claim.h"
+#include "store/lite_file.h"
 #include "store/schema.h"
 
 /* ---- what is there ---- */
@@ -47,14 +49,17 @@ static bool select_meta(struct lite_conn *conn, struct meta *out,
     return true;
 }
 
+/* Asked each time: a file that is copied while it is open is another one. */
 bool lite_select_log_id(struct lite_conn *conn, struct uuid *out,
                         struct err *err)
 {
+    struct lite_file file;
     struct meta meta;
 
-    if (!select_meta(conn, &meta, err))
+    if (!select_meta(conn, &meta, err) ||
+        !lite_file_look(lite_conn_path(conn), &file, err))
         return false;
-    *out = meta.log_id;
+    *out = lite_file_log_id(&file, meta.log_id);
     return true;
 }
 
@@ -67,18 +72,41 @@ static bool check_encoding(struct lite_conn *conn, struct err *err)
     if (stmt == NULL || lite_step(conn, stmt, err) == LITE_FAILED)
         return false;
     return str_eq(lite_column_str(stmt, 0), STR("UTF-8")) ||
-           err_set(err, ERR_CONFIG, "the database's encoding is not UTF-8");
+           err_set(err, ERR_CONFIG, "%s: the database's encoding is not UTF-8",
+                   lite_conn_path(conn));
+}
+
+/* A database that holds other things is somebody else's: migrating it would put
+ * our tables among theirs. */
+static bool check_is_log_or_empty(struct lite_conn *conn, bool *has_meta_out,
+                                  struct err *err)
+{
+    AUTO_STMT stmt = lite_prepare(
+        conn, "select name from sqlite_master order by name limit 1", err);
+    enum lite_row row;
+
+    if (stmt == NULL ||
+        !lite_has_object(conn, "perigee_meta", has_meta_out, err))
+        return false;
+    row = *has_meta_out ? LITE_END : lite_step(conn, stmt, err);
+    if (row != LITE_ROW)
+        return row == LITE_END;
+    return err_set(err, ERR_CONFIG,
+                   "%s: an SQLite database, but no log of Perigee (it has "
+                   "\"%.*s\"); a log needs a file of its own",
+                   lite_conn_path(conn), STR_ARG(lite_column_str(stmt, 0)));
 }
 
 /* Known by a newer binary, which asks for its own knowledge. */
-static bool check_not_newer(const struct meta *meta, struct err *err)
+static bool check_not_newer(struct lite_conn *conn, const struct meta *meta,
+                            struct err *err)
 {
     if (meta->oldest_binary <= SCHEMA_VERSION)
         return true;
     return err_set(err, ERR_CONFIG,
-                   "the database's schema (version %u) is too new for this "
-                   "binary, which knows version %u",
-                   meta->version, SCHEMA_VERSION);
+                   "%s: the database's schema (version %u) is too new for "
+                   "this binary, which knows version %u",
+                   lite_conn_path(conn), meta->version, SCHEMA_VERSION);
 }
 
 /* ---- migrating ---- */
@@ -111,9 +139,12 @@ static enum migrated run_next_step(struct lite_conn *conn, struct err *err)
 {
     const struct schema_step *step;
     struct meta meta;
+    bool has_meta;
 
-    if (!check_encoding(conn, err) || !lite_exec(conn, lite_schema_meta, err) ||
-        !select_meta(conn, &meta, err) || !check_not_newer(&meta, err))
+    if (!check_encoding(conn, err) ||
+        !check_is_log_or_empty(conn, &has_meta, err) ||
+        !lite_exec(conn, lite_schema_meta, err) ||
+        !select_meta(conn, &meta, err) || !check_not_newer(conn, &meta, err))
         return MIGRATE_FAILED;
     step = step_behind(meta.version);
     if (step == NULL)
@@ -154,15 +185,16 @@ bool lite_migrate(struct store *store, uint32_t *steps_out, struct err *err)
 
 /* ---- checking ---- */
 
-static bool judge_version(const struct meta *meta, struct err *err)
+static bool judge_version(struct lite_conn *conn, const struct meta *meta,
+                          struct err *err)
 {
-    if (!check_not_newer(meta, err))
+    if (!check_not_newer(conn, meta, err))
         return false;
     if (meta->version < SCHEMA_OLDEST)
         return err_set(err, ERR_CONFIG,
-                       "the database's schema (version %u) is too old for this "
-                       "binary, which needs %u: run `perigee migrate`",
-                       meta->version, SCHEMA_OLDEST);
+                       "%s: the database's schema (version %u) is too old for "
+                       "this binary, which needs %u: run `perigee migrate`",
+                       lite_conn_path(conn), meta->version, SCHEMA_OLDEST);
     return true;
 }
 
@@ -172,12 +204,14 @@ static bool check_schema(struct lite_conn *conn, struct err *err)
     bool has_meta;
 
     if (!check_encoding(conn, err) ||
-        !lite_has_object(conn, "perigee_meta", &has_meta, err))
+        !check_is_log_or_empty(conn, &has_meta, err))
         return false;
     if (!has_meta)
         return err_set(err, ERR_CONFIG,
-                       "the database has no schema yet: run `perigee migrate`");
-    return select_meta(conn, &meta, err) && judge_version(&meta, err);
+                       "%s: the database has no schema yet: run `perigee "
+                       "migrate`",
+                       lite_conn_path(conn));
+    return select_meta(conn, &meta, err) && judge_version(conn, &meta, err);
 }
 
 bool lite_check_schema(struct store *store, struct err *err)
@@ -201,5 +235,38 @@ bool lite_log_id(struct store *store, struct uuid *out, struct err *err)
         return false;
     good = lite_select_log_id(conn, out, err);
     lite_read_end(store, conn);
+    return good;
+}
+
+/* ---- another log ---- */
+
+static bool update_log_id(struct store *store, struct err *err)
+{
+    struct lite_conn *conn = lite_write_begin(store, err);
+
+    if (conn == NULL)
+        return false;
+    if (lite_exec(conn, "update perigee_meta set log_id = randomblob(16)", err))
+        return lite_write_end(store, conn, LITE_KEEP, err);
+    lite_write_drop(store, conn);
+    return false;
+}
+
+/* An engine that serves the log would take it for a foreign one; so that none
+ * can start meanwhile, the file is claimed. */
+bool lite_log_renew(struct store *store, struct err *err)
+{
+    struct lite_store *lite = lite_of(store);
+    struct lite_claim *claim = NULL;
+    bool good;
+
+    if (lite->claim == NULL) {
+        claim =
+            lite_claim_take(lite->path, "a command that renews its id", err);
+        if (claim == NULL)
+            return false;
+    }
+    good = update_log_id(store, err);
+    lite_claim_give(claim);
     return good;
 }

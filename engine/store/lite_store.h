@@ -8,6 +8,8 @@
  *   lite_claim    one engine serves a file
  *   lite_schema   the tables; lite_migrate makes them
  *   lite_append   the writer thread's transaction
+ *   lite_request  requests that come again
+ *   lite_snapshot folded states
  *   lite_log      reading events and streams
  *   lite_lease    checkpoints, leases, the keeper
  *   lite_install  a projection's tables and its registry
@@ -77,6 +79,8 @@ bool lite_check_schema(struct store *store, struct err *err) MUST_USE;
 /* See store_log_id. */
 bool lite_log_id(struct store *store, struct uuid *out,
                  struct err *err) MUST_USE;
+/* See store_log_renew; ERR_CONFLICT while another engine serves the file. */
+bool lite_log_renew(struct store *store, struct err *err) MUST_USE;
 /* The log id, on a connection that is at hand. */
 bool lite_select_log_id(struct lite_conn *conn, struct uuid *out,
                         struct err *err) MUST_USE;
@@ -103,6 +107,38 @@ enum append_end lite_append_commit(struct store_writer *base,
                                    struct err *err) MUST_USE;
 /* See store_append_abort. */
 void lite_append_abort(struct store_writer *base);
+
+/* ---- lite_request ---- */
+/* Fills the asks, on a connection that is at hand. */
+bool lite_ask_requests(struct lite_conn *conn, struct request_ask *asks,
+                       size_t count, struct err *err) MUST_USE;
+/* Stores the marks, in the connection's transaction.  A key that is there and
+ * not too old is a broken uniqueness. */
+bool lite_store_requests(struct lite_conn *conn,
+                         const struct request_mark *marks, size_t count,
+                         struct err *err) MUST_USE;
+/* See store_request_find. */
+bool lite_request_find(struct store *store, struct request_ask *ask,
+                       struct arena *arena, struct err *err) MUST_USE;
+/* See store_request_forget. */
+bool lite_request_forget(struct store *store, struct err *err) MUST_USE;
+
+/* ---- lite_snapshot ---- */
+/* See store_snapshot_find. */
+bool lite_snapshot_find(struct store *store, struct str aggregate_type,
+                        struct str aggregate_id, struct str shape,
+                        uint64_t at_most, struct arena *arena,
+                        struct snapshot *out, bool *found_out,
+                        struct err *err) MUST_USE;
+/* See store_snapshot_save. */
+bool lite_snapshot_save(struct store *store, const struct snapshot *snapshots,
+                        size_t count, struct err *err) MUST_USE;
+/* See store_snapshot_sample. */
+bool lite_snapshot_sample(struct store *store, struct str aggregate_type,
+                          struct str shape, struct str script_hash,
+                          uint32_t limit, struct arena *arena,
+                          struct snapshot **out, size_t *count_out,
+                          struct err *err) MUST_USE;
 
 /* ---- lite_log ---- */
 
