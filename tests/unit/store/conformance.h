@@ -26,9 +26,15 @@
 struct target {
     const char *name;
     const char *url;
-    const char *meta; /* the table `meta` in SQL */
+    const char *prefix; /* of the engine's tables in SQL */
     void (*wipe)(void);
     void (*sql)(const char *statements);
+    uint64_t (*number)(const char *query); /* the one it answers */
+    /* Makes every stored request so many hours older. */
+    void (*age)(unsigned hours);
+    /* Puts a copy of the database into its place, as a restore does; nobody
+     * has it open. */
+    void (*restore)(void);
 };
 static const struct target *target; /* set before a group runs */
 
@@ -38,6 +44,25 @@ struct fixture {
     struct arena arena;
     struct err err;
 };
+
+/* One statement about one of the engine's tables. */
+static inline void change_table(const char *verb, const char *table,
+                                const char *rest)
+{
+    char sql[300];
+
+    snprintf(sql, sizeof(sql), "%s %s%s %s", verb, target->prefix, table, rest);
+    target->sql(sql);
+}
+
+static inline uint64_t count_rows(const char *table)
+{
+    char sql[100];
+
+    snprintf(sql, sizeof(sql), "select count(*) from %s%s", target->prefix,
+             table);
+    return target->number(sql);
+}
 
 /* ---- opening and closing ---- */
 
@@ -86,12 +111,28 @@ static inline int open_migrated(void **state)
     return 0;
 }
 
+/* Where the store is closed for a while. */
+static inline void close_stores(struct fixture *fx)
+{
+    store_writer_close(fx->writer);
+    store_close(fx->store);
+    fx->writer = NULL;
+    fx->store = NULL;
+}
+
+static inline void open_again(struct fixture *fx)
+{
+    fx->store = open_store(&fx->err);
+    assert_ok(fx->store != NULL, &fx->err);
+    fx->writer = store_writer_open(fx->store, &fx->err);
+    assert_ok(fx->writer != NULL, &fx->err);
+}
+
 static inline int close_all(void **state)
 {
     struct fixture *fx = *state;
 
-    store_writer_close(fx->writer);
-    store_close(fx->store);
+    close_stores(fx);
     arena_done(&fx->arena);
     mem_free(fx);
     return 0;
@@ -167,7 +208,9 @@ static inline enum append_end write_with(struct store_writer *writer,
         if (store_append_lookup(writer, &lookup, err)) {
             place_events(events, count, &delta, placed);
             end = store_append_commit(
-                writer, &(struct append_batch){placed->rows, count}, err);
+                writer,
+                &(struct append_batch){.rows = placed->rows, .count = count},
+                err);
         } else {
             store_append_abort(writer);
         }

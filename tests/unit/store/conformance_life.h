@@ -81,8 +81,9 @@ static void set_meta(uint32_t version, uint32_t oldest_binary)
 {
     char sql[200];
 
-    snprintf(sql, sizeof(sql), "update %s set version = %u, oldest_binary = %u",
-             target->meta, version, oldest_binary);
+    snprintf(sql, sizeof(sql),
+             "update %smeta set version = %u, oldest_binary = %u",
+             target->prefix, version, oldest_binary);
     target->sql(sql);
 }
 
@@ -131,6 +132,99 @@ static void the_log_keeps_its_id(void **state)
     store_close(again);
 }
 
+static struct uuid log_id_of(struct fixture *fx)
+{
+    struct uuid id;
+
+    assert_ok(store_log_id(fx->store, &id, &fx->err), &fx->err);
+    return id;
+}
+
+static void a_log_that_is_renewed_has_another_id(void **state)
+{
+    struct fixture *fx = *state;
+    struct uuid before = log_id_of(fx);
+    struct uuid after;
+
+    assert_ok(store_log_renew(fx->store, &fx->err), &fx->err);
+    after = log_id_of(fx);
+    assert_false(uuid_is_nil(after));
+    assert_false(uuid_eq(before, after));
+    close_stores(fx);
+    open_again(fx);
+    assert_ok(store_check_schema(fx->store, &fx->err), &fx->err);
+    assert_true(uuid_eq(after, log_id_of(fx)));
+}
+
+/* Each time, and the events are still there. */
+static void a_log_that_was_restored_has_another_id(void **state)
+{
+    struct fixture *fx = *state;
+    struct uuid before = log_id_of(fx);
+    struct uuid after;
+    uint32_t steps = 99;
+
+    write_ticks(fx, "a", 3);
+    close_stores(fx);
+    target->restore();
+    open_again(fx);
+    assert_ok(store_migrate(fx->store, &steps, &fx->err), &fx->err);
+    assert_int_equal(steps, 0);
+    after = log_id_of(fx);
+    assert_false(uuid_is_nil(after));
+    assert_false(uuid_eq(before, after));
+    assert_int_equal(head_of(fx), 3);
+    write_ticks(fx, "a", 1);
+    assert_int_equal(head_of(fx), 4);
+
+    /* It stays that one, until the next restore; where nothing migrates, the
+     * check of the schema finds it. */
+    before = after;
+    close_stores(fx);
+    open_again(fx);
+    assert_ok(store_check_schema(fx->store, &fx->err), &fx->err);
+    assert_true(uuid_eq(before, log_id_of(fx)));
+    close_stores(fx);
+    target->restore();
+    open_again(fx);
+    assert_ok(store_check_schema(fx->store, &fx->err), &fx->err);
+    assert_false(uuid_eq(before, log_id_of(fx)));
+}
+
+static void a_beat_tells_the_same_id_of_the_log(void **state)
+{
+    struct fixture *fx = *state;
+    struct store_keeper *keeper = store_keeper_open(fx->store, &fx->err);
+    struct beat beat = {0};
+
+    assert_ok(keeper != NULL, &fx->err);
+    assert_ok(store_log_renew(fx->store, &fx->err), &fx->err);
+    assert_ok(store_keeper_beat(keeper, uuid_new(), 1000, &fx->arena, &beat,
+                                &fx->err),
+              &fx->err);
+    assert_true(uuid_eq(beat.log_id, log_id_of(fx)));
+    store_keeper_close(keeper);
+}
+
+static void event_types_are_declared_again_and_again(void **state)
+{
+    static const struct declared_type types[] = {
+        {STR("Order"), STR("Placed")},
+        {STR("Order"), STR("Paid")},
+        {STR("Note"), {NULL, 0}},
+    };
+    struct fixture *fx = *state;
+
+    assert_ok(store_declare_types(fx->store, types, COUNT(types), &fx->err),
+              &fx->err);
+    assert_ok(store_declare_types(fx->store, types, 2, &fx->err), &fx->err);
+    if (store_kind(fx->store) == STORE_POSTGRES)
+        assert_int_equal(count_rows("event_types"), 2);
+    assert_ok(store_declare_types(fx->store, NULL, 0, &fx->err), &fx->err);
+    if (store_kind(fx->store) == STORE_POSTGRES)
+        assert_int_equal(count_rows("event_types"), 0);
+}
+
 static void connections_are_counted(void **state)
 {
     struct fixture *fx = *state;
@@ -170,5 +264,10 @@ static void one_engine_serves_a_sqlite_file(void **state)
         empty(eight_that_migrate_at_once_make_each_step_once),                 \
         migrated(a_newer_schema_is_good_while_it_lets_old_binaries_in),        \
         migrated(an_older_schema_asks_to_be_migrated),                         \
-        migrated(the_log_keeps_its_id), migrated(connections_are_counted),     \
+        migrated(the_log_keeps_its_id),                                        \
+        migrated(a_log_that_is_renewed_has_another_id),                        \
+        migrated(a_log_that_was_restored_has_another_id),                      \
+        migrated(a_beat_tells_the_same_id_of_the_log),                         \
+        migrated(event_types_are_declared_again_and_again),                    \
+        migrated(connections_are_counted),                                     \
         migrated(one_engine_serves_a_sqlite_file)

@@ -230,6 +230,7 @@ static void a_delta_that_is_too_long_is_cut(void **state)
     delta = begin_from(fx, fx->writer, (struct log_place){0});
     store_append_abort(fx->writer);
     assert_true(delta.cut);
+    assert_false(delta.lost);
     assert_int_equal(delta.count, 0);
     assert_int_equal(delta.head.position, APPEND_DELTA_MAX + 1);
 }
@@ -244,16 +245,74 @@ static void a_log_that_is_another_is_cut(void **state)
     delta = begin_from(fx, fx->writer, (struct log_place){3, uuid_new()});
     store_append_abort(fx->writer);
     assert_true(delta.cut);
+    assert_true(delta.lost);
     assert_int_equal(delta.count, 0);
     /* The same at the head itself. */
     delta = begin_from(fx, fx->writer, (struct log_place){5, uuid_new()});
     store_append_abort(fx->writer);
     assert_true(delta.cut);
+    assert_true(delta.lost);
     /* The log is shorter than it was. */
     delta = begin_from(fx, fx->writer, (struct log_place){9, uuid_new()});
     store_append_abort(fx->writer);
     assert_true(delta.cut);
+    assert_true(delta.lost);
     assert_int_equal(delta.head.position, 5);
+}
+
+static void assert_lost(struct fixture *fx, struct log_place known, bool lost)
+{
+    struct append_delta delta = begin_from(fx, fx->writer, known);
+
+    store_append_abort(fx->writer);
+    assert_int_equal(delta.lost, lost);
+    if (lost) {
+        assert_true(delta.cut);
+        assert_int_equal(delta.count, 0);
+    }
+}
+
+/* What a failover does that loses the end of the log. */
+static void a_tail_that_was_lost_is_told_from_one_that_grew(void **state)
+{
+    struct fixture *fx = *state;
+    struct log_place second;
+    struct log_place fifth;
+
+    write_ticks(fx, "a", 5);
+    second = place_at(fx, 2);
+    fifth = place_at(fx, 5);
+    assert_lost(fx, fifth, false);
+    change_table("delete from", "events", "where position > 2");
+    change_table("delete from", "event_ids", "where position > 2");
+    assert_lost(fx, fifth, true);
+    assert_lost(fx, second, false);
+    assert_lost(fx, (struct log_place){0}, false);
+
+    /* Others have appended since: the number is there again. */
+    write_ticks(fx, "a", 3);
+    assert_lost(fx, fifth, true);
+    assert_lost(fx, second, false);
+    write_ticks(fx, "a", 1);
+    assert_lost(fx, fifth, true);
+    /* Far behind, where no delta is given. */
+    write_ticks(fx, "a", APPEND_DELTA_MAX + 1);
+    assert_lost(fx, fifth, true);
+    assert_lost(fx, second, false);
+}
+
+static void a_log_that_is_empty_again_has_lost_all(void **state)
+{
+    struct fixture *fx = *state;
+    struct log_place third;
+
+    write_ticks(fx, "a", 3);
+    third = place_at(fx, 3);
+    change_table("delete from", "events", "");
+    change_table("delete from", "event_ids", "");
+    change_table("delete from", "streams", "");
+    assert_lost(fx, third, true);
+    assert_lost(fx, (struct log_place){0}, false);
 }
 
 /* ---- lookups ---- */
@@ -324,8 +383,8 @@ static enum append_end append_as_is(struct fixture *fx, struct event *event,
     event->recorded_at_us = delta.now_us;
     if (stream_id == 0)
         row.stream_id = event->position;
-    return store_append_commit(fx->writer, &(struct append_batch){&row, 1},
-                               &fx->err);
+    return store_append_commit(
+        fx->writer, &(struct append_batch){.rows = &row, .count = 1}, &fx->err);
 }
 
 static void what_breaks_uniqueness_is_stale_and_not_there(void **state)
@@ -380,9 +439,9 @@ static void an_abort_and_an_empty_batch_leave_nothing(void **state)
     begin_from(fx, fx->writer, (struct log_place){0});
     store_append_abort(fx->writer);
     begin_from(fx, fx->writer, (struct log_place){0});
-    assert_int_equal(store_append_commit(
-                         fx->writer, &(struct append_batch){NULL, 0}, &fx->err),
-                     APPEND_COMMITTED);
+    assert_int_equal(
+        store_append_commit(fx->writer, &(struct append_batch){0}, &fx->err),
+        APPEND_COMMITTED);
     assert_int_equal(head_of(fx), 0);
     write_ticks(fx, "a", 1);
     assert_int_equal(head_of(fx), 1);
@@ -761,6 +820,8 @@ static void streams_are_listed_in_the_order_of_their_first_events(void **state)
         migrated(nothing_moved_when_the_head_is_known),                        \
         migrated(a_delta_that_is_too_long_is_cut),                             \
         migrated(a_log_that_is_another_is_cut),                                \
+        migrated(a_tail_that_was_lost_is_told_from_one_that_grew),             \
+        migrated(a_log_that_is_empty_again_has_lost_all),                      \
         migrated(streams_are_looked_up_by_name),                               \
         migrated(events_are_looked_up_by_id),                                  \
         migrated(what_breaks_uniqueness_is_stale_and_not_there),               \

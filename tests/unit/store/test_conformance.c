@@ -7,15 +7,23 @@
  *
  *   conformance_life.h    opening, migrating, claiming
  *   conformance_log.h     appending and reading events
+ *   conformance_guard.h   appending in one flush
+ *   conformance_requests.h   requests that come again
+ *   conformance_snapshots.h  folded states
  *   conformance_leases.h  checkpoints, leases, the fence
  *   conformance_tables.h  read models
  *   conformance_random.h  a thousand random batches against a model
+ *   conformance_remember.h  the same for requests and snapshots
  */
 #include "unit/store/conformance.h"
+#include "unit/store/conformance_guard.h"
 #include "unit/store/conformance_leases.h"
 #include "unit/store/conformance_life.h"
 #include "unit/store/conformance_log.h"
 #include "unit/store/conformance_random.h"
+#include "unit/store/conformance_remember.h"
+#include "unit/store/conformance_requests.h"
+#include "unit/store/conformance_snapshots.h"
 #include "unit/store/conformance_tables.h"
 
 #include <libpq-fe.h>
@@ -55,12 +63,54 @@ static void lite_sql(const char *statements)
     sqlite3_close(db);
 }
 
+static uint64_t lite_number(const char *query)
+{
+    sqlite3_stmt *stmt = NULL;
+    uint64_t number;
+    sqlite3 *db;
+
+    assert_int_equal(sqlite3_open(lite_path(), &db), SQLITE_OK);
+    if (sqlite3_prepare_v2(db, query, -1, &stmt, NULL) != SQLITE_OK ||
+        sqlite3_step(stmt) != SQLITE_ROW)
+        fail_msg("%s: %s", query, sqlite3_errmsg(db));
+    number = (uint64_t)sqlite3_column_int64(stmt, 0);
+    sqlite3_finalize(stmt);
+    sqlite3_close(db);
+    return number;
+}
+
+static void lite_age(unsigned hours)
+{
+    char sql[100];
+
+    snprintf(sql, sizeof(sql),
+             "update perigee_requests set stored_at = stored_at - %u000000",
+             hours * 3600);
+    lite_sql(sql);
+}
+
+/* The copy is moved into the place, as from a backup. */
+static void lite_restore(void)
+{
+    char copy[100];
+    char sql[120];
+
+    snprintf(copy, sizeof(copy), "%s-copy", lite_path());
+    snprintf(sql, sizeof(sql), "vacuum into '%s'", copy);
+    lite_sql(sql);
+    lite_wipe();
+    assert_int_equal(rename(copy, lite_path()), 0);
+}
+
 static const struct target lite_target = {
     .name = "sqlite",
     .url = lite_url,
-    .meta = "perigee_meta",
+    .prefix = "perigee_",
     .wipe = lite_wipe,
     .sql = lite_sql,
+    .number = lite_number,
+    .age = lite_age,
+    .restore = lite_restore,
 };
 
 static int make_folder(void **state UNUSED)
@@ -110,14 +160,6 @@ static void pg_wipe(void)
            "drop schema public cascade; create schema public");
 }
 
-static const struct target pg_target = {
-    .name = "postgresql",
-    .url = pg_url,
-    .meta = "perigee.meta",
-    .wipe = pg_wipe,
-    .sql = pg_sql,
-};
-
 static const char *server_url(void)
 {
     const char *url = getenv("PERIGEE_TEST_PG_URL");
@@ -132,6 +174,58 @@ static void pg_server_sql(const char *verb)
     snprintf(sql, sizeof(sql), "%s database %s", verb, pg_name);
     pg_run_on(server_url(), sql);
 }
+
+static uint64_t pg_number(const char *query)
+{
+    PGconn *conn = PQconnectdb(pg_url);
+    PGresult *result = PQexec(conn, query);
+    uint64_t number;
+
+    if (PQresultStatus(result) != PGRES_TUPLES_OK)
+        fail_msg("%s: %s", query, PQerrorMessage(conn));
+    number = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
+    PQclear(result);
+    PQfinish(conn);
+    return number;
+}
+
+/* Into the part of the ring in which so old a key would stand. */
+static void pg_age(unsigned hours)
+{
+    char sql[200];
+
+    snprintf(sql, sizeof(sql),
+             "update perigee.requests"
+             "   set stored_at = stored_at - interval '%u hours',"
+             "       part = (part + 26 * 100 - %u) %% 26",
+             hours, hours);
+    pg_sql(sql);
+}
+
+/* Another database with the same in it, under the same name. */
+static void pg_restore(void)
+{
+    char sql[300];
+
+    snprintf(sql, sizeof(sql), "create database %s_copy template %s;", pg_name,
+             pg_name);
+    pg_run_on(server_url(), sql);
+    pg_server_sql("drop");
+    snprintf(sql, sizeof(sql), "alter database %s_copy rename to %s", pg_name,
+             pg_name);
+    pg_run_on(server_url(), sql);
+}
+
+static const struct target pg_target = {
+    .name = "postgresql",
+    .url = pg_url,
+    .prefix = "perigee.",
+    .wipe = pg_wipe,
+    .sql = pg_sql,
+    .number = pg_number,
+    .age = pg_age,
+    .restore = pg_restore,
+};
 
 /* The server's URL with another database behind its last slash. */
 static int create_database(void **state UNUSED)
@@ -161,8 +255,11 @@ static int drop_database(void **state UNUSED)
 /* clang-format on */
 
 static const struct CMUnitTest suite[] = {
-    LIFE_TESTS(EMPTY, MIGRATED), LOG_TESTS(MIGRATED),    LEASE_TESTS(MIGRATED),
+    LIFE_TESTS(EMPTY, MIGRATED), LOG_TESTS(MIGRATED),
+    GUARD_TESTS(MIGRATED),       REQUEST_TESTS(MIGRATED),
+    SNAPSHOT_TESTS(MIGRATED),    LEASE_TESTS(MIGRATED),
     TABLE_TESTS(MIGRATED),       RANDOM_TESTS(MIGRATED),
+    REMEMBER_TESTS(MIGRATED),
 };
 
 int main(void)

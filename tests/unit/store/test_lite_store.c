@@ -61,7 +61,8 @@ static enum append_end append_one(struct store_writer *writer, const char *body,
         fail_msg("%s", err->text);
     row = one_row(&event, body, &delta);
     arena_done(&arena);
-    return store_append_commit(writer, &(struct append_batch){&row, 1}, err);
+    return store_append_commit(
+        writer, &(struct append_batch){.rows = &row, .count = 1}, err);
 }
 
 static void limit_pages(struct store *store, const char *pragma)
