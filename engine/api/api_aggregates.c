@@ -1,48 +1,9 @@
 #include "api/handlers.h"
 #include "api/reply.h"
 #include "api/request.h"
+#include "api/stamp.h"
 #include "base/clock.h"
 #include "base/metrics.h"
-
-/* ---- headers that go into the command's events ---- */
-
-static bool check_header(struct str value, const char *name, struct err *err)
-{
-    if (str_is_none(value) || request_is_label(value))
-        return true;
-    return err_set(err, ERR_BAD_REQUEST,
-                   "header %s: expected 1 to %d bytes of UTF-8 without control "
-                   "characters",
-                   name, EVENT_ID_MAX_BYTES);
-}
-
-/* A traceparent that is not well formed is nobody's: the trace begins anew, as
- * its specification wants, and the command goes on. */
-static struct str metadata_of(const struct api_request *request)
-{
-    const char *text;
-
-    if (str_is_none(request->traceparent) ||
-        !request_is_traceparent(request->traceparent))
-        return STR("{}");
-    text = arena_printf(request->arena, "{\"traceparent\":\"%.*s\"}",
-                        STR_ARG(request->traceparent));
-    return str_of(text);
-}
-
-static bool read_headers(const struct api_request *request,
-                         struct command_request *command, struct err *err)
-{
-    command->tenant_id = request->tenant_id;
-    command->actor_id = request->actor_id;
-    command->correlation_id = request->correlation_id;
-    command->metadata = metadata_of(request);
-    return check_header(request->tenant_id, "X-Tenant-Id", err) &&
-           check_header(request->actor_id, "X-Actor-Id", err) &&
-           check_header(request->correlation_id, "X-Correlation-Id", err) &&
-           request_if_match(request, &command->version_given, &command->version,
-                            err);
-}
 
 /* ---- run a command ---- */
 
@@ -65,10 +26,12 @@ static bool parse_command(const struct api_request *request,
                           struct command_request *command, struct err *err)
 {
     command->command = request->segments[4];
+    stamp_command(request, command);
     return request_allow(request, NULL, 0, err) &&
            request_stream(request, &command->aggregate_type,
                           &command->aggregate_id, err) &&
-           read_headers(request, command, err) &&
+           request_if_match(request, &command->version_given, &command->version,
+                            err) &&
            read_input(request, &command->input, err);
 }
 

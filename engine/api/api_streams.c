@@ -2,6 +2,7 @@
 #include "api/handlers.h"
 #include "api/reply.h"
 #include "api/request.h"
+#include "api/stamp.h"
 
 /* ---- append ---- */
 
@@ -30,7 +31,9 @@ static bool append(struct engine *engine, struct api_request *request,
         !request_stream(request, &append.aggregate_type, &append.aggregate_id,
                         err) ||
         !request_object(request, &body, err) ||
-        !append_body_read(body, engine->scripts, request->arena, &append, err))
+        !append_body_read(body, engine->scripts, request->arena, &append,
+                          err) ||
+        !stamp_append(request, &append, err))
         return false;
     if (!append_submit(engine->queue, &append,
                        engine->options.append_timeout_ms, &result, err))

@@ -146,6 +146,29 @@ bool event_check_name(struct str name, const char *what, struct err *err)
                    what, EVENT_ID_MAX_BYTES);
 }
 
+#define TRACEPARENT_BYTES 55
+
+struct str event_own_metadata(struct str metadata)
+{
+    struct str name = STR("\"traceparent\":\"");
+    size_t member = name.len + TRACEPARENT_BYTES + 1; /* a quote ends it */
+    struct str own = metadata;
+    const char *at;
+
+    if (own.len > 0)
+        own.len--;
+    if (own.len <= member)
+        return own;
+    at = own.ptr + own.len - member;
+    if (memcmp(at, name.ptr, name.len) != 0 ||
+        memchr(at + name.len, '"', TRACEPARENT_BYTES) != NULL)
+        return own;
+    own.len -= member;
+    if (own.ptr[own.len - 1] == ',')
+        own.len--;
+    return own;
+}
+
 /* ASCII's control characters, and U+0080 to U+009F, which are C2 80 to C2 9F
  * in UTF-8. */
 static bool has_control(struct str text)

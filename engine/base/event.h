@@ -57,6 +57,10 @@ void event_page_unref(struct event_page *page); /* NULL is fine */
 void event_write(struct json_out *out, const char *key,
                  const struct event *event);
 
+/* Metadata without its last brace and without a traceparent at its end, which
+ * tells of the request that stored the event and not of the event. */
+struct str event_own_metadata(struct str metadata);
+
 /* Names of aggregate types and event types: a letter, then letters, digits,
  * `_`, `.`, `-`, at most EVENT_ID_MAX_BYTES.  ERR_INVALID_ID names `what`. */
 bool event_check_name(struct str name, const char *what,

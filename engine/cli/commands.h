@@ -9,6 +9,11 @@
     {                                                                          \
         "url", "URL", "ask the engine there, http://HOST:PORT"                 \
     }
+#define OPTION_TOKEN                                                           \
+    {                                                                          \
+        "token-file", "FILE",                                                  \
+            "with the token in it; else that of PERIGEE_TOKEN"                 \
+    }
 #define OPTION_JSON                                                            \
     {                                                                          \
         "json", NULL, "print records as JSON, one a line"                      \

@@ -3,6 +3,7 @@
 #include "api/api.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cli/token.h"
 #include "run/http_client.h"
 
 #include <stdio.h>
@@ -30,9 +31,17 @@ void door_url_of(const char *address, struct buf *out)
         buf_printf(out, "http://%s", address);
 }
 
-static bool open_remote(struct door *door, const char *url, struct err *err)
+static bool open_remote(struct door *door, const struct cli_args *args,
+                        const char *url, struct err *err)
 {
-    door->remote = http_client_new(url, err);
+    struct buf token = {0};
+    bool ok = token_find(args, &token, err);
+
+    if (ok)
+        door->remote = http_client_new(url, err);
+    if (door->remote != NULL && token.len > 0)
+        http_client_set_token(door->remote, token.ptr);
+    buf_done(&token);
     return door->remote != NULL;
 }
 
@@ -45,7 +54,8 @@ static bool open_local(struct door *door, struct err *err)
     return door->engine != NULL;
 }
 
-static bool open_configured(struct door *door, struct err *err)
+static bool open_configured(struct door *door, const struct cli_args *args,
+                            struct err *err)
 {
     char address[256];
     struct buf url = {0};
@@ -53,7 +63,7 @@ static bool open_configured(struct door *door, struct err *err)
     if (!store_find_server(door->config.database_url, address, sizeof(address)))
         return open_local(door, err);
     door_url_of(address, &url);
-    bool ok = open_remote(door, url.ptr, err);
+    bool ok = open_remote(door, args, url.ptr, err);
     buf_done(&url);
     return ok;
 }
@@ -66,12 +76,12 @@ struct door *door_open(const struct cli_args *args, struct err *err)
 
     setup_command_log();
     if (url != NULL) {
-        ok = open_remote(door, url, err);
+        ok = open_remote(door, args, url, err);
     } else {
         ok = setup_config(args, NULL, 0, &door->config);
         if (!ok)
             *err = (struct err){.code = ERR_NONE};
-        ok = ok && open_configured(door, err);
+        ok = ok && open_configured(door, args, err);
     }
     if (ok)
         return door;
@@ -135,6 +145,19 @@ static bool check_answer(struct str answer, struct err *err)
                    "the answer is not an engine's: is the address right?");
 }
 
+/* Always false. */
+static bool explain_token(struct err *err)
+{
+    struct err copy = *err;
+
+    if (err->code != ERR_UNAUTHORIZED)
+        return false;
+    return err_set(err, ERR_UNAUTHORIZED,
+                   "%s (status 401; give one by --token-file FILE or in "
+                   "PERIGEE_TOKEN)",
+                   copy.text);
+}
+
 bool door_call(struct door *door, const char *method, const char *target,
                struct str body, struct buf *answer, struct err *err)
 {
@@ -146,8 +169,10 @@ bool door_call(struct door *door, const char *method, const char *target,
     else if (!http_client_call(door->remote, method, target, body, &status,
                                answer, err))
         return false;
-    if (status >= 300)
-        return door_problem(status, buf_as_str(answer), err);
+    if (status >= 300) {
+        door_problem(status, buf_as_str(answer), err);
+        return explain_token(err);
+    }
     return door->engine != NULL || check_answer(buf_as_str(answer), err);
 }
 

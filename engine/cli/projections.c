@@ -202,6 +202,7 @@ const struct cli_command cli_projections = {
         "With --wait the list comes once all of them are at the head of\n"
         "the log; exit status 1 when the time is over or one is in error.\n",
     .options = {OPTION_URL,
+                OPTION_TOKEN,
                 OPTION_JSON,
                 {"wait", "SECONDS", "until every projection is at the head"}},
     .run = projections,

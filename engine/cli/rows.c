@@ -162,6 +162,7 @@ const struct cli_command cli_rows = {
             {"order", "COLUMN", "sort by it; -COLUMN: the largest first"},
             {"limit", "N", "rows at most, 100"},
             OPTION_URL,
+            OPTION_TOKEN,
             OPTION_JSON,
         },
     .run = rows,

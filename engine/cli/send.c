@@ -76,6 +76,6 @@ const struct cli_command cli_send = {
     .help = "  perigee send Order 42 ship '{\"tracking_number\": \"T1\"}'\n",
     .min_words = 3,
     .max_words = 4,
-    .options = {OPTION_URL, OPTION_JSON},
+    .options = {OPTION_URL, OPTION_TOKEN, OPTION_JSON},
     .run = send_main,
 };

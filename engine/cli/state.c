@@ -58,6 +58,7 @@ const struct cli_command cli_state = {
         {
             {"at", "VERSION", "the state as it was at that version"},
             OPTION_URL,
+            OPTION_TOKEN,
             OPTION_JSON,
         },
     .run = state,

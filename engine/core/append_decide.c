@@ -139,7 +139,8 @@ static bool same_content(const struct event *a, const struct event *b)
 {
     return str_eq(a->event_type, b->event_type) &&
            a->event_version == b->event_version && str_eq(a->data, b->data) &&
-           str_eq(a->metadata, b->metadata);
+           str_eq(event_own_metadata(a->metadata),
+                  event_own_metadata(b->metadata));
 }
 
 static bool same_stream(const struct append_request *request,

@@ -77,6 +77,17 @@ struct http_client *http_client_new(const char *base_url, struct err *err)
     return client;
 }
 
+void http_client_set_token(struct http_client *client, const char *token)
+{
+    struct buf header = {0};
+
+    buf_printf(&header, "Authorization: Bearer %s", token);
+    client->headers = curl_slist_append(client->headers, header.ptr);
+    CHECK(client->headers != NULL);
+    curl_easy_setopt(client->curl, CURLOPT_HTTPHEADER, client->headers);
+    buf_done(&header);
+}
+
 void http_client_free(struct http_client *client)
 {
     if (client == NULL)

@@ -11,6 +11,8 @@ struct http_client;
 /* `base_url`: http://host:port, without a path. */
 struct http_client *http_client_new(const char *base_url,
                                     struct err *err) MUST_USE;
+/* Shows this bearer token from now on; copied.  Once, before the first call. */
+void http_client_set_token(struct http_client *client, const char *token);
 void http_client_free(struct http_client *client);
 
 /* Sends and waits.  `body` may be STR_NONE.  False with ERR_STORE when there

@@ -273,6 +273,30 @@ static void ids_with_control_characters_are_refused(void **state UNUSED)
     assert_str(out, "untouched");
 }
 
+#define TRACE                                                                  \
+    "\"traceparent\":\"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-"  \
+    "01\""
+
+static void assert_own(const char *metadata, const char *own)
+{
+    assert_true(str_eq(event_own_metadata(str_of(metadata)), str_of(own)));
+}
+
+static void a_trace_at_the_end_is_not_the_events_own(void **state UNUSED)
+{
+    assert_own("{}", "{");
+    assert_own("", "");
+    assert_own("{\"a\":1}", "{\"a\":1");
+    assert_own("{" TRACE "}", "{");
+    assert_own("{\"a\":1," TRACE "}", "{\"a\":1");
+    assert_own("{" TRACE ",\"a\":1}", "{" TRACE ",\"a\":1");
+    assert_own("{\"a\":{" TRACE "}}", "{\"a\":{" TRACE "}");
+    assert_own("{\"traceparent\":\"x\",\"b\":\"01234567890123456789012345678901"
+               "23456789012345\"}",
+               "{\"traceparent\":\"x\",\"b\":\"01234567890123456789012345678901"
+               "23456789012345\"");
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -286,6 +310,7 @@ int main(void)
         cmocka_unit_test(names_are_a_letter_and_what_may_follow),
         cmocka_unit_test(ids_are_kept_and_uuids_made_lower_case),
         cmocka_unit_test(ids_with_control_characters_are_refused),
+        cmocka_unit_test(a_trace_at_the_end_is_not_the_events_own),
     };
 
     return cmocka_run_group_tests_name("base/event", tests, NULL, NULL);
