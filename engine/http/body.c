@@ -6,15 +6,9 @@
 #include <civetweb.h>
 #include <inttypes.h>
 
-/* civetweb waits for all the bytes of one read, each time anew for the next
- * one; the time is looked at between reads, so they are small. */
+/* civetweb waits for all the bytes of one read, and anew for each of them:
+ * the time is looked at between reads, and the cutter ends one that lasts. */
 #define PIECE 4096
-
-static bool fail_broken(uint64_t got, struct err *err)
-{
-    return err_set(err, ERR_BAD_REQUEST,
-                   "the body broke off after %" PRIu64 " bytes", got);
-}
 
 static bool fail_slow(uint64_t got, struct err *err)
 {
@@ -22,6 +16,15 @@ static bool fail_slow(uint64_t got, struct err *err)
                    "the body took more than %d ms, %" PRIu64
                    " bytes of it came",
                    BODY_TIME_MAX_MS, got);
+}
+
+/* A read that was cut looks like one that broke off. */
+static bool fail_broken(uint64_t got, uint64_t until_ms, struct err *err)
+{
+    if (clock_ms() >= until_ms)
+        return fail_slow(got, err);
+    return err_set(err, ERR_BAD_REQUEST,
+                   "the body broke off after %" PRIu64 " bytes", got);
 }
 
 static bool fail_large(size_t max, struct err *err)
@@ -40,7 +43,7 @@ static bool read_length(struct mg_connection *conn, size_t length,
         int n = mg_read(conn, bytes + got, MIN(length - got, PIECE));
 
         if (n <= 0)
-            return fail_broken(got, err);
+            return fail_broken(got, until_ms, err);
         got += (size_t)n;
         if (got < length && clock_ms() > until_ms)
             return fail_slow(got, err);
@@ -59,7 +62,7 @@ static bool read_chunks(struct mg_connection *conn, size_t max,
         int n = mg_read(conn, buf_room(body, PIECE), PIECE);
 
         if (n < 0)
-            return fail_broken(body->len, err);
+            return fail_broken(body->len, until_ms, err);
         if (n == 0)
             return true;
         body->len += (size_t)n;
