@@ -284,7 +284,10 @@ static bool start_http(struct app *app, struct err *err)
 {
     struct http_options options = {
         .listen = app->config->http_listen,
+        .probe_listen = app->config->http_probe_listen,
+        .access = app->config->http_tokens,
         .threads = app->config->http_threads,
+        .max_live = app->config->http_max_live,
         .max_body_bytes = BODY_MAX_BYTES,
     };
 

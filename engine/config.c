@@ -15,8 +15,10 @@
 #include "config.h"
 
 #include "config_rules.h"
+#include "config_tokens.h"
 #include "vm/vm_settings.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +52,9 @@ static const struct setting settings[] = {
 
 #define NAME_MAX_BYTES 96
 
+/* 16 that never wait for the store, and some that may. */
+#define THREADS_BESIDE_LIVE 20
+
 /* A value on its way in. */
 struct given {
     struct str text;
@@ -63,6 +68,7 @@ struct loading {
     struct config *config;
     struct buf *faults;
     const char *origin; /* of the values of the file */
+    struct config_tokens tokens;
 };
 
 extern char **environ;
@@ -326,6 +332,8 @@ static void take_from_file(void *context, const struct setting_value *value)
         .origin = loading->origin,
     };
 
+    if (config_tokens_take(&loading->tokens, value))
+        return;
     if (given.is_flag)
         given.text = value->flag ? STR("true") : STR("false");
     if (setting == NULL)
@@ -364,10 +372,12 @@ static void read_file(struct loading *loading, const char *path)
     if (file == NULL)
         return;
     loading->origin = file;
+    loading->tokens.origin = file;
     loading->config->file =
         arena_str(&loading->config->texts, str_of(file)).ptr;
     if (!vm_read_settings(file, take_from_file, loading, &err))
         buf_printf(loading->faults, "%s\n", err.text);
+    loading->config->http_tokens = config_tokens_end(&loading->tokens);
 }
 
 static void take_variable(struct loading *loading,
@@ -469,17 +479,51 @@ static void read_overrides(struct loading *loading,
 
 /* ---- rules over several settings ---- */
 
+/* Probes say nothing that needs a token, so http.probe_listen may be any. */
+static void check_access(struct loading *loading)
+{
+    const struct config *config = loading->config;
+    bool says_none = config->http_auth[0] != '\0';
+
+    if (config->http_tokens != NULL && says_none)
+        buf_text(loading->faults,
+                 "http.auth = \"none\": means that no token is needed, but "
+                 "http.tokens has some; leave one of the two out\n");
+    if (config->http_tokens == NULL && !says_none &&
+        !config_is_loopback(config->http_listen))
+        buf_printf(loading->faults,
+                   "http.listen = \"%s\": without http.tokens Perigee listens "
+                   "on loopback only; set http.auth = \"none\" if everybody "
+                   "who reaches this address may do everything\n",
+                   config->http_listen);
+}
+
+/* Port 0 takes a free one, for each of the two. */
+static void check_probe_address(struct loading *loading)
+{
+    const struct config *config = loading->config;
+
+    if (strcmp(config->http_probe_listen, config->http_listen) == 0 &&
+        !str_ends(str_of(config->http_listen), STR(":0")))
+        buf_printf(loading->faults,
+                   "http.probe_listen = \"%s\": must differ from http.listen; "
+                   "leave it empty if probes are to share that\n",
+                   config->http_probe_listen);
+}
+
 static void check_together(struct loading *loading)
 {
     const struct config *config = loading->config;
 
-    if (!config_is_loopback(config->http_listen) &&
-        config->http_auth[0] == '\0')
+    check_access(loading);
+    check_probe_address(loading);
+    if (config->http_threads < config->http_max_live + THREADS_BESIDE_LIVE)
         buf_printf(loading->faults,
-                   "http.listen = \"%s\": without tokens Perigee listens on "
-                   "loopback only; set http.auth = \"none\" if everybody who "
-                   "reaches this address may do everything\n",
-                   config->http_listen);
+                   "http.max_live = %" PRIu32 ": each live stream keeps one of "
+                   "http.threads = %" PRIu32 ", and %d more are needed for all "
+                   "else\n",
+                   config->http_max_live, config->http_threads,
+                   THREADS_BESIDE_LIVE);
     if (config->health_stall_timeout <=
         config->subscriptions_processing_timeout)
         buf_printf(loading->faults,
@@ -500,6 +544,8 @@ bool config_load(struct config *config, const char *path,
     size_t before = faults->len;
 
     *config = (struct config){0};
+    loading.tokens =
+        (struct config_tokens){.texts = &config->texts, .faults = faults};
     set_defaults(&loading);
     read_file(&loading, path);
     read_environment(&loading);
@@ -533,6 +579,7 @@ void config_describe(struct buf *out)
                    variable, setting->variable != NULL ? ", " : "",
                    setting->variable != NULL ? setting->variable : "");
     }
+    config_tokens_describe(out);
 }
 
 static void print_value(const struct config *config,
@@ -564,4 +611,5 @@ void config_print(const struct config *config, struct buf *out)
         print_value(config, &settings[i], out);
         buf_char(out, '\n');
     }
+    config_tokens_print(config->http_tokens, out);
 }

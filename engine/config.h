@@ -13,6 +13,8 @@
  * Every source is checked, also where a stronger one wins: a wrong value is
  * wrong on the day the stronger one goes away, too.
  *
+ * `http.tokens` is a table, not a scalar, and read by config_tokens.c.
+ *
  * Durations are seconds in files and variables and milliseconds in memory.
  */
 #include "base/arena.h"
@@ -33,9 +35,12 @@
     X(scripts,  projections,       TEXT,    "projections",    0, 0,  NULL, "folder of projection scripts") \
     X(sandbox,  memory_mb,         COUNT,   "64",      4, 4096,      NULL, "ceiling of one script state") \
     X(aggregates, command_timeout, SECONDS, "5",       0.01, 600,    NULL, "one command, and one page of `apply`") \
-    X(http,     listen,            TEXT,    "127.0.0.1:8000", 0, 0,  NULL, "host:port; beyond loopback only with auth = \"none\"") \
+    X(aggregates, strict_events,   FLAG,    "true",    0, 0,         NULL, "`apply` lists an aggregate's events: others are refused at every door") \
+    X(http,     listen,            TEXT,    "127.0.0.1:8000", 0, 0,  NULL, "host:port; beyond loopback only with tokens, or with auth = \"none\"") \
+    X(http,     probe_listen,      TEXT,    "",        0, 0,         NULL, "host:port of probes and metrics alone; empty: they share `listen`") \
     X(http,     auth,              TEXT,    "",        0, 0,         NULL, "\"none\" allows to listen beyond loopback without tokens") \
     X(http,     threads,           COUNT,   "64",      20, 1024,     NULL, "one serves one open connection") \
+    X(http,     max_live,          COUNT,   "32",      0, 1000,      NULL, "live streams at once; `threads` must be 20 more") \
     X(subscriptions, workers,      COUNT,   "2",       1, 64,        NULL, "threads that run projections") \
     X(subscriptions, batch_size,   COUNT,   "100",     1, 10000,     NULL, "events a batch, unless the script says another") \
     X(subscriptions, processing_timeout, SECONDS, "30", 0.001, 3600, NULL, "one event's handler") \
@@ -49,6 +54,8 @@
     X(log,      format,            TEXT,    "auto",    0, 0,         NULL, "json, text, or auto: text at a terminal")
 /* clang-format on */
 
+struct access;
+
 #define SETTING_TYPE_TEXT    const char *
 #define SETTING_TYPE_FLAG    bool
 #define SETTING_TYPE_COUNT   uint32_t
@@ -60,8 +67,9 @@ struct config {
     SETTING_TYPE_##kind section##_##key;
     SETTINGS(X)
 #undef X
-    struct arena texts; /* owner of all texts here */
-    const char *file;   /* that was read, or NULL */
+    const struct access *http_tokens; /* in `texts`; NULL: there are none */
+    struct arena texts;               /* owner of all texts here */
+    const char *file;                 /* that was read, or NULL */
 };
 
 struct setting_override { /* from the command line: `--listen` and the like */

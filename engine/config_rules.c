@@ -45,6 +45,11 @@ static const char *check_listen(struct str text)
     return NULL;
 }
 
+static const char *check_probe_listen(struct str text)
+{
+    return text.len == 0 ? NULL : check_listen(text);
+}
+
 static const char *check_auth(struct str text)
 {
     bool good = text.len == 0 || str_eq(text, STR("none"));
@@ -129,6 +134,7 @@ static const struct rule {
     {"scripts.aggregates",   check_folder},
     {"scripts.projections",  check_folder},
     {"http.listen",          check_listen},
+    {"http.probe_listen",    check_probe_listen},
     {"http.auth",            check_auth},
     {"log.level",            check_level},
     {"log.format",           check_format},

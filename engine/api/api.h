@@ -39,6 +39,7 @@ struct api_caller {
 
 struct access;
 struct api_route;
+struct live;
 
 struct api_request {
     struct str method;
@@ -56,6 +57,7 @@ struct api_request {
     struct str last_event_id;
     struct str authorization;
     const struct access *access; /* NULL: everybody may do everything */
+    bool public_only; /* routes that need a role do not exist for it */
     /* filled by api_admit; keys, ids and actors above are checked then */
     const struct api_route *route;
     struct api_caller caller;
@@ -74,6 +76,8 @@ struct api_reply {
     uint64_t etag;          /* a version; 0: none */
     uint32_t retry_after_s; /* 0: none */
     const char *allow;      /* for 405, in the request's arena; else NULL */
+    struct live *live;      /* the answer goes on, see api/live.h: whoever has
+                               the connection runs it; else NULL */
 };
 
 /* Finds the route and who is asking, before the body is read.  False: the

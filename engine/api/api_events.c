@@ -1,3 +1,4 @@
+#include "api/cursor.h"
 #include "api/handlers.h"
 #include "api/reply.h"
 #include "api/request.h"
@@ -11,14 +12,31 @@ struct event_read {
     struct event_filter filter;
 };
 
-static bool parse_read(const struct api_request *request,
+static bool read_after(const struct engine *engine,
+                       const struct api_request *request, uint64_t *out,
+                       struct err *err)
+{
+    struct str text;
+
+    *out = 0;
+    if (!request_text(request, "after", &text, err))
+        return false;
+    if (str_is_none(text) || cursor_read(text, engine->log_id, out, err))
+        return true;
+    return err->code == ERR_BAD_REQUEST
+               ? request_bad_param(STR("after"), err, "%s", err->text)
+               : false;
+}
+
+static bool parse_read(const struct engine *engine,
+                       const struct api_request *request,
                        struct event_read *read, struct err *err)
 {
     static const char *const params[] = {"after", "limit", "event_type",
                                          "aggregate_type"};
 
     return request_allow(request, params, COUNT(params), err) &&
-           request_u64(request, "after", 0, &read->after, err) &&
+           read_after(engine, request, &read->after, err) &&
            request_limit(request, &read->limit, err) &&
            request_text(request, "event_type", &read->filter.event_type, err) &&
            request_text(request, "aggregate_type", &read->filter.aggregate_type,
@@ -49,7 +67,7 @@ static bool list_events(struct engine *engine, struct api_request *request,
     struct event_read read;
     struct event_page *page;
 
-    if (!parse_read(request, &read, err) ||
+    if (!parse_read(engine, request, &read, err) ||
         !store_read_after(engine->store, read.after, read.limit + 1,
                           &read.filter, &page, err))
         return false;
@@ -66,4 +84,23 @@ void api_event_list(struct engine *engine, struct api_request *request,
 
     if (!list_events(engine, request, reply, &err))
         api_problem(reply, &err);
+}
+
+void api_log_read(struct engine *engine, struct api_request *request,
+                  struct api_reply *reply)
+{
+    char log_id[UUID_TEXT_SIZE];
+    struct json_out out;
+    struct err err;
+
+    if (!request_allow(request, NULL, 0, &err)) {
+        api_problem(reply, &err);
+        return;
+    }
+    uuid_format(engine->log_id, log_id);
+    reply_json(reply, 200, &out);
+    json_object(&out, NULL);
+    json_put_text(&out, "log_id", log_id);
+    json_put_u64(&out, "head", head_position(engine->head));
+    json_end(&out, '}');
 }

@@ -103,6 +103,16 @@ static const char *read_u32(struct json value, uint32_t *out)
     return NULL;
 }
 
+static const char *read_u64(struct json value, uint64_t *out)
+{
+    uint64_t number;
+
+    if (!json_u64(value, &number) || number > INT64_MAX)
+        return "expected a whole number from 0 to 9223372036854775807";
+    *out = number;
+    return NULL;
+}
+
 static const char *read_object(struct json value, struct str *out)
 {
     if (value.kind != JSON_OBJECT)
@@ -141,6 +151,8 @@ static const char *read_field(const struct field *field, struct json value,
         return read_object(value, place);
     case FIELD_U32:
         return read_u32(value, place);
+    case FIELD_U64:
+        return read_u64(value, place);
     case FIELD_JSON:
         *(struct json *)place = value;
         return NULL;

@@ -28,6 +28,7 @@ enum field_kind {
     FIELD_OBJECT, /* struct str: the raw object */
     FIELD_UUID,   /* struct uuid, not nil */
     FIELD_U32,    /* uint32_t, from 1 */
+    FIELD_U64,    /* uint64_t, to 2^63 - 1 */
     FIELD_TIME,   /* int64_t: microseconds since 1970 */
     FIELD_JSON,   /* struct json, whatever it is */
 };

@@ -17,8 +17,11 @@ HANDLER(api_aggregate_read);
 HANDLER(api_stream_append);
 HANDLER(api_stream_read);
 HANDLER(api_stream_list);
-/* api_events.c: the log in global order. */
+/* api_events.c: what log this is, and its events in global order; api_live.c:
+ * as they come. */
+HANDLER(api_log_read);
 HANDLER(api_event_list);
+HANDLER(api_event_live);
 /* api_projections.c: how projections stand. */
 HANDLER(api_projection_list);
 HANDLER(api_projection_read);

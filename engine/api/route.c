@@ -17,6 +17,10 @@ static const struct api_route routes[] = {
      "streams, in the order of their first events"},
     {"GET", "/api/events", api_event_list, true, API_READER,
      "events in global order"},
+    {"GET", "/api/events/live", api_event_live, true, API_READER,
+     "events as they are appended, as server-sent events"},
+    {"GET", "/api/log", api_log_read, false, API_READER,
+     "which log this is, and where it ends"},
     {"GET", "/api/projections", api_projection_list, false, API_READER,
      "how every projection stands"},
     {"GET", "/api/projections/{name}", api_projection_read, false, API_READER,
@@ -84,6 +88,16 @@ static struct str pattern_of(const struct api_route *route)
     return str_of(route->path + 1);
 }
 
+/* Whether the route exists for this request and its path leads there. */
+static bool leads_to(const struct api_request *request,
+                     const struct api_route *route)
+{
+    if (request->public_only && route->role != API_ANYONE)
+        return false;
+    return matches(pattern_of(route), request->segments,
+                   request->segment_count);
+}
+
 static bool serves(const struct api_route *route, struct str method)
 {
     return str_eq(str_of(route->method), method) ||
@@ -99,8 +113,7 @@ static const char *list_methods(const struct api_request *request)
     for (size_t i = 0; i < COUNT(routes); i++) {
         const char *method = routes[i].method;
 
-        if (!matches(pattern_of(&routes[i]), request->segments,
-                     request->segment_count))
+        if (!leads_to(request, &routes[i]))
             continue;
         if (strcmp(method, "GET") == 0)
             method = "GET, HEAD";
@@ -115,8 +128,7 @@ static const struct api_route *find_route(const struct api_request *request)
 {
     for (size_t i = 0; i < COUNT(routes); i++) {
         if (serves(&routes[i], request->method) &&
-            matches(pattern_of(&routes[i]), request->segments,
-                    request->segment_count))
+            leads_to(request, &routes[i]))
             return &routes[i];
     }
     return NULL;
@@ -160,6 +172,13 @@ static void answer_starting(struct engine *engine, struct api_reply *reply)
     api_problem(reply, &err);
 }
 
+/* The client has it: only the tag is said. */
+static void answer_unchanged(struct api_reply *reply)
+{
+    reply->status = 304;
+    buf_clear(&reply->body);
+}
+
 bool api_admit(struct api_request *request, struct api_reply *reply)
 {
     struct err err;
@@ -192,4 +211,7 @@ void api_handle(struct engine *engine, struct api_request *request,
         answer_starting(engine, reply);
     else
         request->route->handle(engine, request, reply);
+    if (reply->etag != 0 && strcmp(request->route->method, "GET") == 0 &&
+        request_has_seen(request, reply->etag))
+        answer_unchanged(reply);
 }

@@ -49,7 +49,8 @@ static bool open_store(struct engine *engine, const char *address,
     engine->store = store_open(&engine->options.store, err);
     return engine->store != NULL &&
            (address == NULL || store_claim(engine->store, address, err)) &&
-           prepare_schema(engine, err);
+           prepare_schema(engine, err) &&
+           store_log_id(engine->store, &engine->log_id, err);
 }
 
 static void load_scripts(struct engine *engine)
@@ -79,15 +80,63 @@ static bool start_queue(struct engine *engine, struct err *err)
     return engine->queue != NULL;
 }
 
-static void start_aggregates(struct engine *engine)
+static bool start_aggregates(struct engine *engine, struct err *err)
 {
+    engine->snapshots = snapshots_start(engine->store, err);
+    if (engine->snapshots == NULL)
+        return false;
     engine->aggregates = aggregates_new(&(struct aggregates_options){
         .store = engine->store,
         .queue = engine->queue,
+        .snapshots = engine->snapshots,
         .scripts = engine->scripts,
         .command_timeout_ms = engine->options.command_timeout_ms,
         .append_timeout_ms = engine->options.append_timeout_ms,
     });
+    return true;
+}
+
+static size_t count_declared(const struct script_set *set)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < set->aggregate_count; i++)
+        count += set->any_events ? 1 : set->aggregates[i].event_type_count;
+    return count;
+}
+
+/* What programs that append in SQL may write. */
+static bool declare_types(struct engine *engine, struct err *err)
+{
+    const struct script_set *set = engine->scripts;
+    size_t count = count_declared(set);
+    struct declared_type *types = NEW_ARRAY(struct declared_type, count + 1);
+    struct declared_type *next = types;
+    bool ok;
+
+    for (size_t i = 0; i < set->aggregate_count; i++) {
+        const struct aggregate_decl *decl = &set->aggregates[i];
+
+        if (set->any_events)
+            *next++ = (struct declared_type){decl->type, STR_NONE};
+        for (size_t e = 0; e < decl->event_type_count && !set->any_events; e++)
+            *next++ = (struct declared_type){decl->type, decl->event_types[e]};
+    }
+    ok = store_declare_types(engine->store, types, count, err);
+    mem_free(types);
+    return ok;
+}
+
+static bool start_audit(struct engine *engine, struct err *err)
+{
+    engine->audit = snapshot_audit_start(
+        &(struct snapshot_audit_options){
+            .store = engine->store,
+            .scripts = engine->scripts,
+            .timeout_ms = engine->options.command_timeout_ms,
+        },
+        err);
+    return engine->audit != NULL;
 }
 
 static bool start_subscriptions(struct engine *engine, struct err *err)
@@ -129,6 +178,8 @@ static bool start_keeper(struct engine *engine, struct err *err)
 /* Takes the parts away, the last first; those that never were are NULL. */
 static void stop_parts(struct engine *engine)
 {
+    if (engine->audit != NULL)
+        snapshot_audit_stop(engine->audit);
     if (engine->keeper != NULL)
         keeper_stop(engine->keeper);
     if (engine->subs != NULL)
@@ -137,6 +188,8 @@ static void stop_parts(struct engine *engine)
         feed_free(engine->feed);
     if (engine->aggregates != NULL)
         aggregates_free(engine->aggregates);
+    if (engine->snapshots != NULL)
+        snapshots_stop(engine->snapshots, clock_us() + CLOSE_QUEUE_US);
     if (engine->queue != NULL)
         append_queue_stop(engine->queue, clock_us() + CLOSE_QUEUE_US);
     if (engine->head != NULL)
@@ -146,10 +199,12 @@ static void stop_parts(struct engine *engine)
     if (engine->store != NULL)
         store_close(engine->store);
 
+    engine->audit = NULL;
     engine->keeper = NULL;
     engine->subs = NULL;
     engine->feed = NULL;
     engine->aggregates = NULL;
+    engine->snapshots = NULL;
     engine->queue = NULL;
     engine->head = NULL;
     engine->scripts = NULL;
@@ -196,11 +251,12 @@ bool engine_start(struct engine *engine, enum engine_part part,
     if (ok)
         load_scripts(engine);
     ok = ok && start_queue(engine, err);
-    if (ok)
-        start_aggregates(engine);
+    ok = ok && start_aggregates(engine, err);
     if (part == ENGINE_SERVE) {
+        ok = ok && declare_types(engine, err);
         ok = ok && start_subscriptions(engine, err);
         ok = ok && start_keeper(engine, err);
+        ok = ok && start_audit(engine, err);
     }
     if (ok) {
         open_for_all(engine);

@@ -18,6 +18,7 @@
 #include "core/feed.h"
 #include "core/keeper.h"
 #include "core/script_set.h"
+#include "core/snapshot_audit.h"
 #include "core/subscription.h"
 
 enum engine_part {
@@ -61,13 +62,16 @@ struct engine {
     uint64_t started_ms;
     /* --- set by engine_start, read only once engine_is_open --- */
     struct store *store;
+    struct uuid log_id; /* of the log at start */
     struct script_set *scripts;
     struct head *head;
     struct append_queue *queue;
+    struct snapshots *snapshots;
     struct aggregates *aggregates;
     struct feed *feed;
     struct subscriptions *subs; /* NULL unless serving */
-    struct keeper *keeper;      /* NULL unless serving */
+    struct keeper *keeper;      /* NULL unless serving, as the next */
+    struct snapshot_audit *audit;
     /* --- any thread, atomic --- */
     int open;           /* see engine_is_open */
     int phase;          /* enum engine_phase */

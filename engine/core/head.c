@@ -18,6 +18,7 @@ struct head {
         void *arg;
     } watchers[MAX_WATCHERS];
     size_t watcher_count;
+    bool released;
 };
 
 struct head *head_new(void)
@@ -95,9 +96,17 @@ uint64_t head_wait(struct head *head, uint64_t position, uint32_t timeout_ms)
     uint64_t deadline_us = clock_us() + (uint64_t)timeout_ms * 1000;
 
     lock_take(&head->lock);
-    while (head_position(head) <= position)
+    while (!head->released && head_position(head) <= position)
         if (!signal_wait_until(&head->moved, &head->lock, deadline_us))
             break;
     lock_give(&head->lock);
     return head_position(head);
+}
+
+void head_release(struct head *head)
+{
+    lock_take(&head->lock);
+    head->released = true;
+    signal_all(&head->moved);
+    lock_give(&head->lock);
 }

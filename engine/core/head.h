@@ -28,3 +28,6 @@ void head_watch(struct head *head, void (*moved)(void *arg, uint64_t position),
 void head_unwatch(struct head *head, const void *arg);
 /* Waits until the head is above `position`, at most `timeout_ms`; the head. */
 uint64_t head_wait(struct head *head, uint64_t position, uint32_t timeout_ms);
+/* From now on nobody waits any more: waiters return, and so does head_wait
+ * whenever it is called.  For the end of those who would wait for ever. */
+void head_release(struct head *head);

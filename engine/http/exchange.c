@@ -12,6 +12,9 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "http/body.h"
+#include "http/cutter.h"
+#include "http/peer.h"
+#include "http/stream.h"
 
 #include <civetweb.h>
 #include <inttypes.h>
@@ -23,16 +26,22 @@
  * on unread bytes resets it, and the client might never see its answer. */
 #define LINGER_MAX_BYTES ((uint64_t)8 << 20)
 
+/* An answer must be taken within this, by a client that wants it. */
+#define SEND_TIME_MAX_MS 60000
+
 struct exchange {
     struct http_server *server;
+    struct http_port *port;
     struct http_thread *thread;
     struct mg_connection *conn;
     struct http_head head;
     struct api_request request;
     bool counted;    /* among those under way */
     bool holds_slot; /* among those that block */
+    bool is_live;    /* among the live streams */
     bool unread;     /* a body is on its way, and nobody has read it */
     bool close;
+    struct cut cut; /* of what is being read or sent */
 };
 
 /* ---- head ---- */
@@ -72,17 +81,20 @@ static bool read_head(struct exchange *x, struct err *err)
     x->request.target = target_of(info, &x->thread->arena);
     x->request.arena = &x->thread->arena;
     x->request.access = x->server->access;
+    x->request.public_only = x->port->probes_only;
     x->close = true; /* whatever comes behind what cannot be read */
     if (!head_read(info, &x->head, err))
         return false;
     x->unread = x->head.chunked || x->head.length > 0;
-    x->close = !x->head.keep_alive;
+    x->close = !x->head.keep_alive || x->port->probes_only;
     take_headers(x);
     return true;
 }
 
 /* ---- admit ---- */
 
+/* Not before the body is here: clients that send slowly wait for nobody but
+ * themselves. */
 static bool take_slot(struct exchange *x, struct err *err)
 {
     struct http_server *server = x->server;
@@ -108,9 +120,30 @@ static bool admit(struct exchange *x, struct err *err)
     x->counted = true;
     __atomic_add_fetch(&x->server->under_way, 1, __ATOMIC_SEQ_CST);
     if (!__atomic_load_n(&x->server->refusing, __ATOMIC_SEQ_CST))
-        return take_slot(x, err);
+        return true;
     x->close = true;
     return err_set(err, ERR_SHUTTING_DOWN, "the engine is shutting down");
+}
+
+/* A live stream keeps its thread, so it keeps its slot as well. */
+static bool take_live(struct exchange *x, struct err *err)
+{
+    struct http_server *server = x->server;
+    uint32_t live = __atomic_add_fetch(&server->live, 1, __ATOMIC_ACQ_REL);
+
+    x->is_live = true;
+    if (live <= server->max_live)
+        return true;
+    return err_set(err, ERR_OVERLOADED,
+                   "%" PRIu32 " live streams are open already",
+                   server->max_live);
+}
+
+static void give_live(struct exchange *x)
+{
+    if (x->is_live)
+        __atomic_sub_fetch(&x->server->live, 1, __ATOMIC_ACQ_REL);
+    x->is_live = false;
 }
 
 /* Before the answer is sent: who has it may come again at once. */
@@ -125,20 +158,46 @@ static void leave(struct exchange *x)
 {
     if (x->counted)
         __atomic_sub_fetch(&x->server->under_way, 1, __ATOMIC_SEQ_CST);
+    x->counted = false;
 }
 
 /* ---- body ---- */
 
+static struct peer peer_of(const struct mg_request_info *info)
+{
+    return (struct peer){.host = info->remote_addr,
+                         .port = (uint16_t)info->remote_port,
+                         .own_port = (uint16_t)info->server_port};
+}
+
+/* From now on the connection has so much time for what it does. */
+static void cut_after(struct exchange *x, enum cut_what what, uint32_t ms)
+{
+    const struct mg_request_info *info = mg_get_request_info(x->conn);
+
+    list_init(&x->cut.in_watch);
+    if (info == NULL)
+        return;
+    x->cut.what = what;
+    x->cut.at_ms = clock_ms() + ms;
+    x->cut.peer = peer_of(info);
+    cutter_watch(x->server->cutter, &x->cut);
+}
+
 /* What failed in reading has left the connection somewhere within a body. */
 static bool read_body(struct exchange *x, struct err *err)
 {
-    if (body_read(x->conn, &x->head, x->server->max_body_bytes,
-                  &x->thread->arena, &x->request.body, err)) {
-        x->unread = false;
+    bool good;
+
+    if (!x->unread)
         return true;
-    }
-    x->close = true;
-    return false;
+    cut_after(x, CUT_READING, BODY_TIME_MAX_MS);
+    good = body_read(x->conn, &x->head, x->server->max_body_bytes,
+                     &x->thread->arena, &x->request.body, err);
+    cutter_forget(x->server->cutter, &x->cut);
+    x->unread = !good;
+    x->close = x->close || !good;
+    return good;
 }
 
 /* A client that waits for `100 Continue` may or may not send its body after
@@ -151,8 +210,11 @@ static void skip_body(struct exchange *x)
         x->unread = false;
         x->close = true;
     }
-    if (!x->close && is_small)
+    if (!x->close && is_small) {
+        cut_after(x, CUT_READING, BODY_TIME_MAX_MS);
         x->unread = !body_skip(x->conn, x->head.length + 1);
+        cutter_forget(x->server->cutter, &x->cut);
+    }
     x->close = x->close || x->unread;
 }
 
@@ -182,10 +244,13 @@ static void write_headers(struct exchange *x)
                "HTTP/1.1 %d %s\r\n"
                "Date: %s\r\n"
                "Content-Type: %s\r\n"
-               "Content-Length: %zu\r\n"
                "Cache-Control: no-store\r\n",
                reply->status, mg_get_response_code_text(x->conn, reply->status),
-               date_of(x->thread), reply->content_type, reply->body.len);
+               date_of(x->thread), reply->content_type);
+    if (reply->live == NULL && reply->status != 304)
+        buf_printf(out, "Content-Length: %zu\r\n", reply->body.len);
+    if (reply->live != NULL)
+        buf_text(out, "X-Accel-Buffering: no\r\n");
     if (reply->etag != 0)
         buf_printf(out, "ETag: \"%" PRIu64 "\"\r\n", reply->etag);
     if (reply->retry_after_s != 0)
@@ -211,10 +276,36 @@ static void send_reply(struct exchange *x)
         buf_str(out, buf_as_str(&x->thread->reply.body));
     if (x->close)
         mg_disable_connection_keep_alive(x->conn);
+    cut_after(x, CUT_BOTH, SEND_TIME_MAX_MS);
     if (mg_write(x->conn, out->ptr, out->len) <= 0)
         mg_disable_connection_keep_alive(x->conn);
     else if (x->close && x->unread)
         body_skip(x->conn, LINGER_MAX_BYTES);
+    cutter_forget(x->server->cutter, &x->cut);
+}
+
+/* ---- an answer that goes on ---- */
+
+static int socket_of(const struct exchange *x)
+{
+    const struct mg_request_info *info = mg_get_request_info(x->conn);
+
+    struct peer peer = peer_of(info);
+
+    return peer_socket(&peer);
+}
+
+/* Its end is the connection's.  Whoever stops the server need not wait for
+ * it. */
+static void send_live(struct exchange *x)
+{
+    int fd = socket_of(x);
+
+    x->close = true;
+    send_reply(x);
+    leave(x);
+    if (fd >= 0)
+        stream_run(x->server, fd, x->thread->reply.live, &x->thread->out);
 }
 
 /* ---- all of it ---- */
@@ -228,7 +319,7 @@ static bool prepare(struct exchange *x)
     if (read_head(x, &err)) {
         if (!api_admit(&x->request, reply))
             return false;
-        if (admit(x, &err) && read_body(x, &err))
+        if (admit(x, &err) && read_body(x, &err) && take_slot(x, &err))
             return true;
     }
     api_problem(reply, &err);
@@ -237,10 +328,21 @@ static bool prepare(struct exchange *x)
 
 static void answer(struct exchange *x)
 {
+    struct api_reply *reply = &x->thread->reply;
+    struct err err;
+
     if (prepare(x))
-        api_handle(x->server->engine, &x->request, &x->thread->reply);
+        api_handle(x->server->engine, &x->request, reply);
     else if (x->unread)
         skip_body(x);
+    if (reply->live != NULL && !take_live(x, &err))
+        api_problem(reply, &err);
+}
+
+static bool goes_on(const struct exchange *x)
+{
+    return x->thread->reply.live != NULL &&
+           !str_eq(x->request.method, STR("HEAD"));
 }
 
 static void note(const struct exchange *x, uint64_t began_us)
@@ -248,7 +350,8 @@ static void note(const struct exchange *x, uint64_t began_us)
     double seconds = (double)(clock_us() - began_us) / 1e6;
     struct str path = x->request.target;
 
-    metric_observe(metric(METRIC_HTTP_DURATION), seconds);
+    if (x->thread->reply.live == NULL)
+        metric_observe(metric(METRIC_HTTP_DURATION), seconds);
     path = str_cut(&path, '?');
     if (log_is_on(LOG_DEBUG))
         log_debug("http", "request", LOG_STR("method", x->request.method),
@@ -269,15 +372,23 @@ static void forget(struct http_thread *thread)
         buf_done(&thread->reply.body);
 }
 
-int exchange_serve(struct http_server *server, struct http_thread *thread,
+int exchange_serve(struct http_port *port, struct http_thread *thread,
                    struct mg_connection *conn)
 {
-    struct exchange x = {.server = server, .thread = thread, .conn = conn};
+    struct exchange x = {
+        .server = port->server, .port = port, .thread = thread, .conn = conn};
     uint64_t began_us = clock_us();
 
     answer(&x);
-    give_slot(&x);
-    send_reply(&x);
+    if (goes_on(&x)) {
+        send_live(&x);
+        give_live(&x);
+        give_slot(&x);
+    } else {
+        give_live(&x);
+        give_slot(&x);
+        send_reply(&x);
+    }
     leave(&x);
     note(&x, began_us);
     forget(thread);
@@ -316,15 +427,19 @@ static void refuse_method(struct exchange *x,
 {
     x->request.method = str_of(info->request_method);
     x->request.target = str_of(info->request_uri);
+    x->request.public_only = x->port->probes_only;
     x->request.arena = &x->thread->arena;
     api_handle(x->server->engine, &x->request, &x->thread->reply);
 }
 
-void exchange_fail(struct http_server *server, struct http_thread *thread,
+void exchange_fail(struct http_port *port, struct http_thread *thread,
                    struct mg_connection *conn, const char *reason)
 {
-    struct exchange x = {
-        .server = server, .thread = thread, .conn = conn, .close = true};
+    struct exchange x = {.server = port->server,
+                         .port = port,
+                         .thread = thread,
+                         .conn = conn,
+                         .close = true};
     const struct mg_request_info *info = mg_get_request_info(conn);
     struct str method = str_of(info != NULL ? info->request_method : NULL);
     struct err err;

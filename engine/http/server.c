@@ -1,5 +1,5 @@
 /*
- * A server's life: the address is resolved and tried, then civetweb starts its
+ * A server's life: each address is resolved and tried, then civetweb starts its
  * threads on it; each worker makes its struct http_thread and calls
  * exchange_serve for every request, until http_stop ends the threads, which
  * free what is theirs.  The struct outlives all of them.
@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "http/cutter.h"
 #include "http/exchange.h"
 #include "http/listen.h"
 #include "run/thread.h"
@@ -21,11 +22,14 @@
 /* Threads that are kept free of requests that block on the store. */
 #define SPARE_THREADS 16
 
+/* Of the port for probes. */
+#define PROBE_THREADS 8
+
 #define KNOCK_EVERY_US 20000
 
 /* ---- what civetweb calls, on its own threads ---- */
 
-static struct http_server *server_of(const struct mg_connection *conn)
+static struct http_port *port_of(const struct mg_connection *conn)
 {
     return mg_get_user_data(mg_get_context(conn));
 }
@@ -34,13 +38,13 @@ static struct http_server *server_of(const struct mg_connection *conn)
  * the whole server. */
 static int on_request(struct mg_connection *conn)
 {
-    return exchange_serve(server_of(conn), mg_get_thread_pointer(conn), conn);
+    return exchange_serve(port_of(conn), mg_get_thread_pointer(conn), conn);
 }
 
 static int on_error(struct mg_connection *conn, int status, const char *reason)
 {
     (void)status;
-    exchange_fail(server_of(conn), mg_get_thread_pointer(conn), conn, reason);
+    exchange_fail(port_of(conn), mg_get_thread_pointer(conn), conn, reason);
     return 0;
 }
 
@@ -83,10 +87,18 @@ static const struct mg_callbacks callbacks = {
 
 /* ---- start ---- */
 
-/* Evidence Q6 says why each of these is what it is; there is no document root,
- * so civetweb has no files, no CGI and no redirects to give. */
-static struct mg_context *start_civetweb(struct http_server *server,
-                                         const char *ports, uint32_t threads,
+/* What differs between ports. */
+struct port_options {
+    uint32_t threads;
+    const char *keep_alive;
+    const char *head_ms; /* for the whole head of a request */
+};
+
+/* There is no document root, so civetweb has no files, no CGI and no redirects
+ * to give. */
+static struct mg_context *start_civetweb(struct http_port *port,
+                                         const char *where,
+                                         const struct port_options *given,
                                          struct err *err)
 {
     char thread_count[16];
@@ -94,13 +106,13 @@ static struct mg_context *start_civetweb(struct http_server *server,
     unsigned code = 0;
     /* clang-format off */
     const char *options[] = {
-        "listening_ports",             ports,
+        "listening_ports",             where,
         "num_threads",                 thread_count,
         "max_request_size",            "32768", /* twice HEAD_MAX_BYTES */
         "decode_url",                  "no",
-        "enable_keep_alive",           "yes",
+        "enable_keep_alive",           given->keep_alive,
         "keep_alive_timeout_ms",       "5000",
-        "request_timeout_ms",          "10000",
+        "request_timeout_ms",          given->head_ms,
         "tcp_nodelay",                 "1",
         "linger_timeout_ms",           "1000",
         "connection_queue",            "128",
@@ -112,19 +124,20 @@ static struct mg_context *start_civetweb(struct http_server *server,
     };
     /* clang-format on */
     struct mg_error_data fault = {&code, text, sizeof(text)};
-    struct mg_init_data init = {&callbacks, server, options};
+    struct mg_init_data init = {&callbacks, port, options};
     struct mg_context *context;
 
-    snprintf(thread_count, sizeof(thread_count), "%" PRIu32, threads);
+    snprintf(thread_count, sizeof(thread_count), "%" PRIu32, given->threads);
     context = mg_start2(&init, &fault);
     if (context == NULL)
-        err_set(err, ERR_CONFIG, "cannot serve HTTP at %s: %s", ports, text);
+        err_set(err, ERR_CONFIG, "cannot serve HTTP at %s: %s", where, text);
     return context;
 }
 
 /* civetweb's threads inherit the mask: signals are the loop's alone. */
-static struct mg_context *start_unsignalled(struct http_server *server,
-                                            const char *ports, uint32_t threads,
+static struct mg_context *start_unsignalled(struct http_port *port,
+                                            const char *where,
+                                            const struct port_options *given,
                                             struct err *err)
 {
     struct mg_context *context;
@@ -132,38 +145,65 @@ static struct mg_context *start_unsignalled(struct http_server *server,
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    context = start_civetweb(server, ports, threads, err);
+    context = start_civetweb(port, where, given, err);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return context;
 }
 
-static void note_address(struct http_server *server,
+static void note_address(struct http_port *port,
                          const struct listen_place *place)
 {
-    struct mg_server_port port = {.port = place->port};
+    struct mg_server_port got = {.port = place->port};
 
-    mg_get_server_ports(server->context, 1, &port);
-    snprintf(server->address, sizeof(server->address), "%s:%d", place->host,
-             port.port);
-    server->place = *place;
-    server->place.port = (uint16_t)port.port;
+    mg_get_server_ports(port->context, 1, &got);
+    snprintf(port->address, sizeof(port->address), "%s:%d", place->host,
+             got.port);
+    port->place = *place;
+    port->place.port = (uint16_t)got.port;
 }
 
-static bool start(struct http_server *server,
-                  const struct http_options *options, struct err *err)
+static bool start_port(struct http_port *port, const char *listen,
+                       const struct port_options *given, struct err *err)
 {
     struct listen_place place;
-    char ports[80];
+    char where[80];
 
-    if (!listen_parse(options->listen, &place, err) ||
-        !listen_check(&place, err))
+    if (!listen_parse(listen, &place, err) || !listen_check(&place, err))
         return false;
-    snprintf(ports, sizeof(ports), "%s:%u", place.host, place.port);
-    server->context = start_unsignalled(server, ports, options->threads, err);
-    if (server->context == NULL)
+    snprintf(where, sizeof(where), "%s:%u", place.host, place.port);
+    port->context = start_unsignalled(port, where, given, err);
+    if (port->context == NULL)
         return false;
-    note_address(server, &place);
+    note_address(port, &place);
     return true;
+}
+
+static bool start_main(struct http_server *server,
+                       const struct http_options *options, struct err *err)
+{
+    struct port_options given = {
+        .threads = options->threads, .keep_alive = "yes", .head_ms = "10000"};
+
+    server->main.server = server;
+    return start_port(&server->main, options->listen, &given, err) ||
+           err_wrap(err, "http.listen");
+}
+
+/* Nobody may hold its threads: a connection serves one request, and says soon
+ * what it is. */
+static bool start_probes(struct http_server *server,
+                         const struct http_options *options, struct err *err)
+{
+    struct port_options given = {
+        .threads = PROBE_THREADS, .keep_alive = "no", .head_ms = "2000"};
+    const char *listen = options->probe_listen;
+
+    server->probes.server = server;
+    server->probes.probes_only = true;
+    if (listen == NULL || *listen == '\0')
+        return true;
+    return start_port(&server->probes, listen, &given, err) ||
+           err_wrap(err, "http.probe_listen");
 }
 
 struct http_server *http_start(struct engine *engine,
@@ -173,14 +213,17 @@ struct http_server *http_start(struct engine *engine,
     struct http_server *server = NEW(struct http_server);
 
     server->engine = engine;
+    server->access = options->access;
     server->max_body_bytes = options->max_body_bytes;
+    server->max_live = options->max_live;
     server->max_blocking =
         options->threads > SPARE_THREADS ? options->threads - SPARE_THREADS : 1;
     mg_init_library(0);
-    if (start(server, options, err))
+    server->cutter = cutter_new(err);
+    if (server->cutter != NULL && start_main(server, options, err) &&
+        start_probes(server, options, err))
         return server;
     http_stop(server);
-    err_wrap(err, "http.listen");
     return NULL;
 }
 
@@ -188,12 +231,19 @@ struct http_server *http_start(struct engine *engine,
 
 const char *http_address(const struct http_server *server)
 {
-    return server->address;
+    return server->main.address;
+}
+
+const char *http_probe_address(const struct http_server *server)
+{
+    return server->probes.context != NULL ? server->probes.address : NULL;
 }
 
 void http_refuse(struct http_server *server)
 {
     __atomic_store_n(&server->refusing, 1, __ATOMIC_SEQ_CST);
+    if (engine_is_open(server->engine))
+        head_release(server->engine->head);
 }
 
 uint32_t http_under_way(const struct http_server *server)
@@ -205,28 +255,32 @@ uint32_t http_under_way(const struct http_server *server)
  * seconds: so one comes, again and again until it has stopped. */
 static void knock(void *arg)
 {
-    const struct http_server *server = arg;
+    const struct http_port *port = arg;
 
-    while (__atomic_load_n(&server->stopped, __ATOMIC_ACQUIRE) == 0) {
-        listen_knock(&server->place);
+    while (__atomic_load_n(&port->stopped, __ATOMIC_ACQUIRE) == 0) {
+        listen_knock(&port->place);
         usleep(KNOCK_EVERY_US);
     }
 }
 
-static void stop_civetweb(struct http_server *server)
+static void stop_port(struct http_port *port)
 {
     struct err ignored;
-    struct thread *thread = thread_start("http-stop", knock, server, &ignored);
+    struct thread *thread;
 
-    mg_stop(server->context);
-    __atomic_store_n(&server->stopped, 1, __ATOMIC_RELEASE);
+    if (port->context == NULL)
+        return;
+    thread = thread_start("http-stop", knock, port, &ignored);
+    mg_stop(port->context);
+    __atomic_store_n(&port->stopped, 1, __ATOMIC_RELEASE);
     thread_join(thread);
 }
 
 void http_stop(struct http_server *server)
 {
-    if (server->context != NULL)
-        stop_civetweb(server);
+    stop_port(&server->main);
+    stop_port(&server->probes);
+    cutter_free(server->cutter);
     mg_exit_library();
     mem_free(server);
 }

@@ -132,6 +132,7 @@ static const struct {
     {"direct_url",  "postgresql://ada@direct/log"},
     {"read_schema", "reading"},
     {"listen",      "127.0.0.1:9000"},
+    {"probe_listen", "127.0.0.1:9001"},
     {"auth",        "none"},
     {"level",       "WARNING"},
     {"format",      "json"},
@@ -411,9 +412,9 @@ static void the_default_file_is_read_when_it_is_there(void **state)
     struct fixture *f = *state;
 
     assert_int_equal(mkdir("config", 0700), 0);
-    write_file("config/default.lua", "return { http = { threads = 33 } }");
+    write_file("config/default.lua", "return { http = { threads = 66 } }");
     assert_true(load(f, NULL));
-    assert_int_equal(f->config.http_threads, 33);
+    assert_int_equal(f->config.http_threads, 66);
     assert_string_equal(f->config.file, "config/default.lua");
 }
 
@@ -422,11 +423,11 @@ static void perigee_env_chooses_the_file(void **state)
     struct fixture *f = *state;
 
     assert_int_equal(mkdir("config", 0700), 0);
-    write_file("config/default.lua", "return { http = { threads = 33 } }");
-    write_file("config/staging.lua", "return { http = { threads = 44 } }");
+    write_file("config/default.lua", "return { http = { threads = 66 } }");
+    write_file("config/staging.lua", "return { http = { threads = 77 } }");
     setenv("PERIGEE_ENV", "staging", 1);
     assert_true(load(f, NULL));
-    assert_int_equal(f->config.http_threads, 44);
+    assert_int_equal(f->config.http_threads, 77);
 }
 
 static void a_file_that_was_named_must_be_there(void **state)
