@@ -1,5 +1,6 @@
 #include "cli/commands.h"
 #include "cli/import.h"
+#include "cli/interrupt.h"
 #include "cli/print.h"
 #include "cli/progress.h"
 
@@ -75,6 +76,7 @@ static bool append_one(struct door *door, const struct cli_args *args,
     buf_char(&target, '/');
     door_encode(&target, args->words[1]);
     bool ok =
+        door_set_key(door, args_value(args, "idempotency-key"), err) &&
         write_body(args, &body, err) &&
         door_call(door, "POST", target.ptr, buf_as_str(&body), &answer, err);
     if (ok && args_has(args, "json"))
@@ -146,13 +148,14 @@ static bool append_file(struct door *door, const struct cli_args *args,
     if (ndjson == NULL)
         return false;
     struct import *import = import_new(door, ndjson_name(ndjson));
+    interrupt_watch();
     progress_begin(&progress);
     bool ok = send_runs(import, ndjson, &progress, err);
     double seconds = progress_end(&progress);
     print_totals(args, import_totals(import), seconds);
     import_free(import);
     ndjson_close(ndjson);
-    return ok;
+    return ok && interrupt_check(err);
 }
 
 /* ---- public ---- */
@@ -167,6 +170,10 @@ static bool check_usage(const struct cli_args *args, struct err *err)
                        args->words[0]);
     if (is_file && args_has(args, "expect"))
         return err_set(err, ERR_USAGE, "--expect is for a single event");
+    if (is_file && args_has(args, "idempotency-key"))
+        return err_set(err, ERR_USAGE,
+                       "--idempotency-key is for a single event: a file's "
+                       "events have ids and are stored once");
     if (!is_file && args->word_count < 3)
         return err_set(err, ERR_USAGE, "usage: perigee append %s",
                        args->command->usage);
@@ -204,8 +211,10 @@ const struct cli_command cli_append = {
         {
             {"expect", "VERSION",
              "or any, no_stream, stream_exists: else nothing is stored"},
+            OPTION_KEY,
             {"file", "FILE", "append its lines; - reads standard input"},
             OPTION_URL,
+            OPTION_TOKEN,
             OPTION_JSON,
         },
     .run = append,

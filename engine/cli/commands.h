@@ -19,6 +19,11 @@
         "json", NULL, "print records as JSON, one a line"                      \
     }
 
+#define OPTION_KEY                                                             \
+    {                                                                          \
+        "idempotency-key", "KEY", "sent again with it, nothing is stored twice" \
+    }
+
 extern const struct cli_command cli_serve;
 extern const struct cli_command cli_migrate;
 extern const struct cli_command cli_check;
@@ -29,5 +34,7 @@ extern const struct cli_command cli_state;
 extern const struct cli_command cli_projections;
 extern const struct cli_command cli_rows;
 extern const struct cli_command cli_health;
+extern const struct cli_command cli_export;
+extern const struct cli_command cli_import;
 extern const struct cli_command cli_version;
 extern const struct cli_command cli_help;

@@ -5,18 +5,16 @@
  */
 #include "cli/commands.h"
 #include "cli/door.h"
+#include "cli/interrupt.h"
 #include "cli/print.h"
 
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <time.h>
 
 #define PAGE_MAX     1000
 #define LIMIT_NORMAL 100
 #define POLL_NS      200000000L
-
-static volatile sig_atomic_t interrupted;
 
 struct reading {
     const struct cli_args *args;
@@ -25,11 +23,6 @@ struct reading {
     uint64_t left; /* events still wanted */
     bool at_end;
 };
-
-static void note_interrupt(int number UNUSED)
-{
-    interrupted = 1;
-}
 
 /* ---- asking ---- */
 
@@ -135,7 +128,7 @@ static bool read_on(struct door *door, struct reading *reading, struct err *err)
     struct buf target = {0}, answer = {0};
     bool ok = true;
 
-    while (ok && reading->left > 0 && !interrupted) {
+    while (ok && reading->left > 0 && !interrupted()) {
         write_target(reading, &target);
         ok = door_call(door, "GET", target.ptr, STR_NONE, &answer, err);
         if (ok)
@@ -147,7 +140,7 @@ static bool read_on(struct door *door, struct reading *reading, struct err *err)
     }
     buf_done(&target);
     buf_done(&answer);
-    return ok || interrupted;
+    return ok || interrupted();
 }
 
 /* ---- usage ---- */
@@ -189,14 +182,6 @@ static bool read_usage(struct reading *reading, struct err *err)
            read_stream(reading, err);
 }
 
-static void watch_interrupt(void)
-{
-    struct sigaction action = {.sa_handler = note_interrupt};
-
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
-
 static int events(const struct cli_args *args)
 {
     struct reading reading = {.args = args};
@@ -209,7 +194,7 @@ static int events(const struct cli_args *args)
         return setup_fail(&err);
     }
     if (args_has(args, "follow"))
-        watch_interrupt();
+        interrupt_watch();
     door = door_open(args, &err);
     ok = door != NULL && read_on(door, &reading, &err);
     door_close(door);
@@ -230,6 +215,7 @@ const struct cli_command cli_events = {
             {"stream", "TYPE/ID", "only that stream"},
             {"follow", NULL, "wait for more until interrupted"},
             OPTION_URL,
+            OPTION_TOKEN,
             OPTION_JSON,
         },
     .run = events,

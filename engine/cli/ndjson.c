@@ -1,7 +1,7 @@
 /*
  * Life of a line.
  *
- *   read     into `line`, which grows up to LINE_MAX_BYTES and is used again
+ *   read     into a buffer that grows up to LINE_MAX_BYTES and is used again
  *   hash     the running sum takes it, with the line's end before it
  *   check    as JSON, compacted; then its members are looked at once
  *   keep     its stream is noted, its event written to `object`
@@ -16,11 +16,9 @@
 #include "base/event.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "cli/lines.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
-#include <sys/stat.h>
 
 /* The namespace of ids made from places in files; never changes. */
 static const struct uuid file_space = {{0x5d, 0x1c, 0x34, 0x8e, 0x0b, 0x5e,
@@ -28,13 +26,8 @@ static const struct uuid file_space = {{0x5d, 0x1c, 0x34, 0x8e, 0x0b, 0x5e,
                                         0x7d, 0x52, 0x90, 0xa3}};
 
 struct ndjson {
-    FILE *file;
-    char *name;
-    uint64_t size;   /* 0: not known */
-    uint64_t bytes;  /* read so far */
-    uint64_t number; /* of the line in `line` */
+    struct lines lines;
     struct hash_sum *sum;
-    struct buf line;
     struct buf compact;
     /* the line's event, once `pending` */
     bool pending;
@@ -91,7 +84,7 @@ static void give(struct ndjson *ndjson, struct run *run)
     }
     GROW(run->lines, run->capacity, run->count + 1);
     run->lines[run->count++] = (struct run_line){
-        .number = ndjson->number,
+        .number = ndjson->lines.number,
         .offset = run->events.len,
         .len = ndjson->object.len,
     };
@@ -110,39 +103,13 @@ static bool is_blank(struct str line)
     return true;
 }
 
-static bool refuse_long(struct err *err)
-{
-    return err_set(err, ERR_TOO_LARGE, "the line is longer than %u bytes",
-                   LINE_MAX_BYTES);
-}
-
-/* Reads one line without its end into `line`; false at the end of the file or
- * with a fault in `err`. */
-static bool read_line(struct ndjson *ndjson, struct err *err)
-{
-    int c;
-
-    buf_clear(&ndjson->line);
-    while ((c = getc_unlocked(ndjson->file)) != EOF && c != '\n') {
-        if (ndjson->line.len == LINE_MAX_BYTES)
-            return refuse_long(err);
-        buf_char(&ndjson->line, (char)c);
-    }
-    if (ferror(ndjson->file))
-        return err_set(err, ERR_INTERNAL, "cannot be read: %s",
-                       strerror(errno));
-    bool is_line = c == '\n' || ndjson->line.len > 0;
-    ndjson->bytes += ndjson->line.len + (c == '\n');
-    return is_line;
-}
-
 /* The line's end is added with the line behind it: whether the last line of a
  * file has one must not change that line's id. */
 static void add_to_sum(struct ndjson *ndjson)
 {
-    if (ndjson->number > 1)
+    if (ndjson->lines.number > 1)
         hash_sum_add(ndjson->sum, STR("\n"));
-    hash_sum_add(ndjson->sum, buf_as_str(&ndjson->line));
+    hash_sum_add(ndjson->sum, buf_as_str(&ndjson->lines.line));
 }
 
 /* ---- one event ---- */
@@ -258,7 +225,7 @@ static bool take_object(struct ndjson *ndjson, struct json event,
 static bool take_line(struct ndjson *ndjson, struct err *err)
 {
     buf_clear(&ndjson->compact);
-    if (!json_check(buf_as_str(&ndjson->line), &ndjson->compact, err))
+    if (!json_check(buf_as_str(&ndjson->lines.line), &ndjson->compact, err))
         return false;
     struct json event = json_value(buf_as_str(&ndjson->compact));
     if (event.kind != JSON_OBJECT)
@@ -274,13 +241,13 @@ static bool read_pending(struct ndjson *ndjson)
 
     *fault = (struct err){0};
     do {
-        ndjson->number++;
-        if (!read_line(ndjson, fault)) {
-            ndjson->failed = fault->code != ERR_NONE;
+        enum lines_end got = lines_next(&ndjson->lines, fault);
+
+        ndjson->failed = got == LINES_FAILED;
+        if (got != LINES_READ)
             return false;
-        }
         add_to_sum(ndjson);
-    } while (is_blank(buf_as_str(&ndjson->line)));
+    } while (is_blank(buf_as_str(&ndjson->lines.line)));
 
     ndjson->pending = take_line(ndjson, fault);
     ndjson->failed = !ndjson->pending;
@@ -292,7 +259,7 @@ static enum ndjson_end end_of(struct ndjson *ndjson, struct err *err)
     if (!ndjson->failed)
         return NDJSON_END;
     *err = ndjson->fault;
-    err_wrap(err, "%s:%" PRIu64, ndjson->name, ndjson->number);
+    err_wrap(err, "%s:%" PRIu64, ndjson->lines.name, ndjson->lines.number);
     return NDJSON_FAILED;
 }
 
@@ -310,28 +277,14 @@ enum ndjson_end ndjson_next(struct ndjson *ndjson, struct run *run,
     return run->count > 0 ? NDJSON_RUN : end_of(ndjson, err);
 }
 
-static uint64_t size_of(FILE *file)
-{
-    struct stat about;
-
-    if (fstat(fileno(file), &about) != 0 || !S_ISREG(about.st_mode))
-        return 0;
-    return (uint64_t)about.st_size;
-}
-
 struct ndjson *ndjson_open(const char *path, struct err *err)
 {
-    bool is_input = strcmp(path, "-") == 0;
-    FILE *file = is_input ? stdin : fopen(path, "re");
+    struct lines lines;
 
-    if (file == NULL) {
-        err_set(err, ERR_USAGE, "%s: %s", path, strerror(errno));
+    if (!lines_open(&lines, path, LINE_MAX_BYTES, err))
         return NULL;
-    }
     struct ndjson *ndjson = NEW(struct ndjson);
-    ndjson->file = file;
-    ndjson->name = mem_strdup(is_input ? "standard input" : path);
-    ndjson->size = size_of(file);
+    ndjson->lines = lines;
     ndjson->sum = hash_sum_new();
     return ndjson;
 }
@@ -340,24 +293,21 @@ void ndjson_close(struct ndjson *ndjson)
 {
     if (ndjson == NULL)
         return;
-    if (ndjson->file != stdin)
-        fclose(ndjson->file);
+    lines_close(&ndjson->lines);
     hash_sum_free(ndjson->sum);
-    buf_done(&ndjson->line);
     buf_done(&ndjson->compact);
     buf_done(&ndjson->aggregate_type);
     buf_done(&ndjson->object);
-    mem_free(ndjson->name);
     mem_free(ndjson);
 }
 
 const char *ndjson_name(const struct ndjson *ndjson)
 {
-    return ndjson->name;
+    return ndjson->lines.name;
 }
 
 uint64_t ndjson_bytes(const struct ndjson *ndjson, uint64_t *total_out)
 {
-    *total_out = ndjson->size;
-    return ndjson->bytes;
+    *total_out = ndjson->lines.size;
+    return ndjson->lines.bytes;
 }
