@@ -151,7 +151,8 @@ struct lite_claim *lite_claim_take(const char *path, const char *address,
     struct lite_claim *claim = NEW(struct lite_claim);
 
     claim->fd = -1;
-    if (lock_file(claim, path, err) && publish(claim, path, address, err))
+    if (lock_file(claim, path, err) &&
+        (address == NULL || publish(claim, path, address, err)))
         return claim;
     lite_claim_give(claim);
     return NULL;

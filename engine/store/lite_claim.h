@@ -15,7 +15,7 @@
 struct lite_claim;
 
 /* ERR_CONFLICT names who has it.  `path` is that of the database, which
- * exists. */
+ * exists.  `address` NULL: nothing listens, commands need not ask. */
 struct lite_claim *lite_claim_take(const char *path, const char *address,
                                    struct err *err) MUST_USE;
 /* Removes the address, then the lock (not its file: another engine may be

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/decimal.h"
 #include "base/mem.h"
+#include "store/lite_file.h"
 
 /*
  * Life of a connection: opened with its settings, the collation `decimal` and
@@ -27,7 +28,8 @@ static const struct meaning {
     {SQLITE_LOCKED, ERR_STORE, "the database is locked"},
     {SQLITE_FULL, ERR_STORE, "the disk is full"},
     {SQLITE_IOERR, ERR_STORE, "the disk failed to read or to write"},
-    {SQLITE_READONLY, ERR_STORE, "the database file may not be written to"},
+    {SQLITE_READONLY, ERR_STORE,
+     "the database file or its folder may not be written to"},
     {SQLITE_PERM, ERR_STORE, "the database file may not be opened"},
     {SQLITE_AUTH, ERR_STORE, "the database file may not be opened"},
     {SQLITE_CANTOPEN, ERR_STORE, "the database file cannot be opened"},
@@ -72,8 +74,12 @@ const char *lite_conn_path(const struct lite_conn *conn)
 
 bool lite_fail(struct lite_conn *conn, struct err *err)
 {
-    return fail_with(sqlite3_extended_errcode(conn->db), lite_conn_path(conn),
-                     sqlite3_errmsg(conn->db), err);
+    int code = sqlite3_extended_errcode(conn->db);
+    int primary = code & 0xff;
+
+    if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB)
+        conn->saw_damage = true;
+    return fail_with(code, lite_conn_path(conn), sqlite3_errmsg(conn->db), err);
 }
 
 /* ---- what SQL may use besides ---- */
@@ -172,11 +178,16 @@ static bool turn_to_wal(struct lite_conn *conn, uint32_t wait_ms,
     return true;
 }
 
-/* The hook stands in for SQLite's automatic checkpoint, which is one too. */
+/* A file that may only be read is opened all the same, and would stay so after
+ * that was mended.  The hook stands in for SQLite's automatic checkpoint, which
+ * is one too. */
 static bool prepare_to_write(struct lite_conn *conn,
                              const struct lite_options *options,
                              struct err *err)
 {
+    if (sqlite3_db_readonly(conn->db, "main") != 0)
+        return fail_with(SQLITE_READONLY, options->path, "opened to be read",
+                         err);
     if (!turn_to_wal(conn, options->busy_ms, err))
         return false;
     sqlite3_wal_hook(conn->db, note_wal_length, conn);
@@ -258,7 +269,7 @@ bool lite_conn_settle(struct lite_conn *conn)
 {
     while (conn->cached > MAX_CACHED)
         drop_oldest_statement(conn);
-    return sqlite3_get_autocommit(conn->db) != 0;
+    return sqlite3_get_autocommit(conn->db) != 0 && !conn->saw_damage;
 }
 
 /* ---- the WAL's length ---- */
@@ -267,23 +278,26 @@ bool lite_conn_settle(struct lite_conn *conn)
 #define WAL_LONG    16000 /* pages: 64 MiB */
 #define WAL_WAIT_MS 250
 
-/* Finding the WAL in use is no failure: the next piece tries again. */
-static void checkpoint(struct lite_conn *conn, int mode)
+static bool checkpoint(struct lite_conn *conn, int mode)
 {
     int pages;
     int copied;
+    bool good = sqlite3_wal_checkpoint_v2(conn->db, NULL, mode, &pages,
+                                          &copied) == SQLITE_OK;
 
-    if (sqlite3_wal_checkpoint_v2(conn->db, NULL, mode, &pages, &copied) ==
-            SQLITE_OK &&
-        pages >= 0)
+    if (good && pages >= 0)
         conn->wal_pages = (uint32_t)pages;
+    return good;
 }
 
-static void checkpoint_waiting(struct lite_conn *conn)
+static bool checkpoint_waiting(struct lite_conn *conn)
 {
+    bool good;
+
     sqlite3_busy_timeout(conn->db, WAL_WAIT_MS);
-    checkpoint(conn, SQLITE_CHECKPOINT_TRUNCATE);
+    good = checkpoint(conn, SQLITE_CHECKPOINT_TRUNCATE);
     sqlite3_busy_timeout(conn->db, conn->busy_ms);
+    return good;
 }
 
 /* Only a reader that is none of ours can stand in the way for so long: ours
@@ -300,6 +314,7 @@ static void warn_of_length(struct lite_conn *conn)
                     LOG_U64("pages", conn->wal_pages), LOG_U64("held", held));
 }
 
+/* Finding the WAL in use is no failure: the next piece tries again. */
 void lite_conn_tend(struct lite_conn *conn)
 {
     if (conn->wal_pages < conn->wal_tended)
@@ -314,9 +329,18 @@ void lite_conn_tend(struct lite_conn *conn)
     conn->wal_tended = conn->wal_pages;
 }
 
-void lite_conn_empty_wal(struct lite_conn *conn)
+bool lite_conn_empty_wal(struct lite_conn *conn)
 {
-    checkpoint_waiting(conn);
+    return checkpoint_waiting(conn);
+}
+
+bool lite_conn_has_wal(struct lite_conn *conn)
+{
+    uint64_t inode = lite_file_wal(lite_conn_path(conn));
+
+    if (conn->wal_inode == 0)
+        conn->wal_inode = inode;
+    return inode != 0 && inode == conn->wal_inode;
 }
 
 /* ---- transactions ---- */

@@ -22,10 +22,10 @@
 enum lite_use { LITE_READS, LITE_WRITES };
 
 struct lite_options {
-    const char *path; /* of the file; outlives its connections */
-    uint32_t busy_ms; /* wait for another process's writing */
-    uint32_t
-        statement_ms; /* a loan of a reader that reads for longer is ended */
+    const char *path;      /* of the file; outlives its connections */
+    uint32_t busy_ms;      /* wait for another process's writing */
+    uint32_t statement_ms; /* reading for longer is ended */
+    uint32_t held_ms;      /* a loan that lasts longer is logged */
 };
 
 struct lite_cached {
@@ -34,9 +34,16 @@ struct lite_cached {
     sqlite3_stmt *stmt;
 };
 
+struct lite_loan {
+    const char *who;
+    uint64_t since_ms;
+    bool is_told; /* that it takes too long */
+};
+
 struct lite_conn {
     sqlite3 *db;
-    struct list in_pool; /* link, while it is idle */
+    struct list in_pool;   /* link, idle or lent */
+    struct lite_loan lent; /* the pool's, under its lock */
     int busy_ms;
     uint64_t deadline_ms; /* reads are interrupted behind it; 0: never */
     uint64_t loan;        /* counts up; ages the statements */
@@ -47,7 +54,9 @@ struct lite_conn {
      * checkpoint was last tried; see lite_conn_tend. */
     uint32_t wal_pages;
     uint32_t wal_tended;
+    uint64_t wal_inode; /* of the file it began to write to; 0: not yet */
     struct log_throttle wal_warned;
+    bool saw_damage; /* its cache may outlive the repair of the file */
 };
 
 /* Opens the file; LITE_WRITES creates it and turns it to WAL. */
@@ -57,8 +66,8 @@ void lite_conn_close(struct lite_conn *conn);
 
 /* Called by the pool around a loan. */
 void lite_conn_lend(struct lite_conn *conn, uint64_t deadline_ms);
-/* Forgets what was used least; false when the connection is stuck in a
- * transaction and must be closed instead. */
+/* Forgets what was used least; false when the connection must be closed
+ * instead: it is stuck in a transaction, or keeps pages of a damaged file. */
 bool lite_conn_settle(struct lite_conn *conn) MUST_USE;
 
 /* Keeps the WAL short.  Copies it into the file whenever it has grown by a
@@ -66,9 +75,13 @@ bool lite_conn_settle(struct lite_conn *conn) MUST_USE;
  * reader always stands in it) waits briefly for a moment without readers in
  * its old part.  Call it while nobody else can write, outside transactions. */
 void lite_conn_tend(struct lite_conn *conn);
-/* Copies the whole WAL into the file and empties it, if no reader stands in
- * the way; likewise. */
-void lite_conn_empty_wal(struct lite_conn *conn);
+/* Copies the whole WAL into the file and empties it, likewise; false when a
+ * reader or a full disk stands in the way. */
+bool lite_conn_empty_wal(struct lite_conn *conn) MUST_USE;
+/* Within a transaction that writes: whether the WAL that is written to is still
+ * the one beside the file.  A deleted one takes commits that nobody else sees,
+ * and that are lost with this process. */
+bool lite_conn_has_wal(struct lite_conn *conn);
 
 /* The whole path of its file. */
 const char *lite_conn_path(const struct lite_conn *conn);

@@ -261,8 +261,7 @@ bool lite_log_renew(struct store *store, struct err *err)
     bool good;
 
     if (lite->claim == NULL) {
-        claim =
-            lite_claim_take(lite->path, "a command that renews its id", err);
+        claim = lite_claim_take(lite->path, NULL, err);
         if (claim == NULL)
             return false;
     }

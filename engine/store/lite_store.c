@@ -14,11 +14,14 @@
 
 /* ---- loans ---- */
 
-struct lite_conn *lite_read_begin(struct store *store, struct err *err)
+struct lite_conn *lite_read_borrow(struct store *store, const char *who,
+                                   struct err *err)
 {
     struct lite_store *lite = lite_of(store);
 
-    return lite_pool_acquire(&lite->readers, lite->wait_ms, err);
+    if (!lite_file_check(lite->path, &lite->file, err))
+        return NULL;
+    return lite_pool_acquire(&lite->readers, who, lite->wait_ms, err);
 }
 
 void lite_read_end(struct store *store, struct lite_conn *conn)
@@ -26,16 +29,65 @@ void lite_read_end(struct store *store, struct lite_conn *conn)
     lite_pool_release(&lite_of(store)->readers, conn);
 }
 
-struct lite_conn *lite_write_begin(struct store *store, struct err *err)
+/* What stands in the WAL belongs to the file that went away, and would be taken
+ * for the other's by whoever opens that: it is put where it belongs. */
+static void save_what_was_written(struct lite_store *lite, const char *who)
+{
+    struct err ignored = {0};
+    struct lite_conn *conn;
+
+    if (lite_pool_open(&lite->writer) == 0)
+        return;
+    conn = lite_pool_acquire(&lite->writer, who, lite->wait_ms, &ignored);
+    if (conn == NULL)
+        return;
+    if (!lite_conn_empty_wal(conn))
+        log_debug("store", "the write-ahead log could not be emptied");
+    lite_pool_release(&lite->writer, conn);
+}
+
+/* Takes the turn back and closes all connections, so that the next ones find a
+ * WAL with a name.  Commits are in the file before that. */
+static void open_anew(struct lite_store *lite, struct lite_conn *conn)
+{
+    if (!lite_pool_shut(&lite->readers) || !lite_conn_empty_wal(conn)) {
+        lite_pool_release(&lite->writer, conn);
+        return;
+    }
+    lite_pool_discard(&lite->writer, conn);
+    lite_pool_reopen(&lite->readers);
+}
+
+static struct lite_conn *begin_turn(struct lite_store *lite,
+                                    struct lite_conn *conn, struct err *err)
+{
+    if (!lite_begin_write(conn, err)) {
+        lite_pool_release(&lite->writer, conn);
+        return NULL;
+    }
+    if (lite_conn_has_wal(conn))
+        return conn;
+    err_set(err, ERR_STORE,
+            "%s: the write-ahead log beside it was deleted; the database is "
+            "opened anew",
+            lite->path);
+    lite_rollback(conn);
+    open_anew(lite, conn);
+    return NULL;
+}
+
+struct lite_conn *lite_write_borrow(struct store *store, const char *who,
+                                    struct err *err)
 {
     struct lite_store *lite = lite_of(store);
-    struct lite_conn *conn =
-        lite_pool_acquire(&lite->writer, lite->wait_ms, err);
+    struct lite_conn *conn;
 
-    if (conn == NULL || lite_begin_write(conn, err))
-        return conn;
-    lite_pool_release(&lite->writer, conn);
-    return NULL;
+    if (!lite_file_check(lite->path, &lite->file, err)) {
+        save_what_was_written(lite, who);
+        return NULL;
+    }
+    conn = lite_pool_acquire(&lite->writer, who, lite->wait_ms, err);
+    return conn != NULL ? begin_turn(lite, conn, err) : NULL;
 }
 
 /* The WAL is looked after here, where nobody else of this process can write
@@ -43,13 +95,16 @@ struct lite_conn *lite_write_begin(struct store *store, struct err *err)
 bool lite_write_end(struct store *store, struct lite_conn *conn,
                     enum lite_keep keep, struct err *err)
 {
-    bool kept = keep == LITE_KEEP && lite_commit(conn, err);
+    struct lite_store *lite = lite_of(store);
+    bool kept = keep == LITE_KEEP &&
+                lite_file_check(lite->path, &lite->file, err) &&
+                lite_commit(conn, err);
 
     if (kept)
         lite_conn_tend(conn);
     else
         lite_rollback(conn);
-    lite_pool_release(&lite_of(store)->writer, conn);
+    lite_pool_release(&lite->writer, conn);
     return kept;
 }
 
@@ -115,17 +170,21 @@ static bool open_file(struct lite_store *lite, struct err *err)
 
     if (!make_folder(lite->path, err))
         return false;
-    conn = lite_pool_acquire(&lite->writer, lite->wait_ms, err);
+    conn = lite_pool_acquire(&lite->writer, __func__, lite->wait_ms, err);
     if (conn == NULL)
         return false;
     lite_pool_release(&lite->writer, conn);
-    return true;
+    return lite_file_look(lite->path, &lite->file, err);
 }
 
 static void lite_close(struct store *store)
 {
     struct lite_store *lite = lite_of(store);
+    struct err moved = {0};
 
+    if (lite->file.inode != 0 &&
+        !lite_file_check(lite->path, &lite->file, &moved))
+        save_what_was_written(lite, __func__);
     lite_pool_done(&lite->readers);
     lite_pool_done(&lite->writer);
     lite_claim_give(lite->claim);
@@ -219,6 +278,7 @@ struct store *lite_store_open(const struct store_options *options,
         .path = lite->path,
         .busy_ms = options->statement_timeout_ms,
         .statement_ms = options->statement_timeout_ms,
+        .held_ms = options->pool_timeout_ms,
     };
     lite_pool_init(&lite->writer, &lite->options, LITE_WRITES, 1);
     lite_pool_init(&lite->readers, &lite->options, LITE_READS,

@@ -6,6 +6,7 @@
  *   lite_conn     one connection: statements, transactions, failures, the WAL
  *   lite_pool     readers to lend, and the one writer's turn
  *   lite_claim    one engine serves a file
+ *   lite_file     which file it is
  *   lite_schema   the tables; lite_migrate makes them
  *   lite_append   the writer thread's transaction
  *   lite_request  requests that come again
@@ -22,6 +23,7 @@
  * Readers read snapshots that no writer disturbs.
  */
 #include "store/lite_conn.h"
+#include "store/lite_file.h"
 #include "store/lite_pool.h"
 #include "store/store_ops.h"
 
@@ -32,6 +34,7 @@ struct lite_store {
     /* --- set before start, then read only --- */
     struct lite_options options;
     char *path;
+    struct lite_file file;
     uint32_t wait_ms; /* for a connection or a turn */
     /* --- any thread, each with its own lock --- */
     struct lite_pool readers;
@@ -46,13 +49,16 @@ static inline struct lite_store *lite_of(struct store *store)
 }
 
 /* A reader, to be given back by lite_read_end. */
-struct lite_conn *lite_read_begin(struct store *store,
-                                  struct err *err) MUST_USE;
+struct lite_conn *lite_read_borrow(struct store *store, const char *who,
+                                   struct err *err) MUST_USE;
 void lite_read_end(struct store *store, struct lite_conn *conn);
 
 /* The turn, with an open transaction. */
-struct lite_conn *lite_write_begin(struct store *store,
-                                   struct err *err) MUST_USE;
+struct lite_conn *lite_write_borrow(struct store *store, const char *who,
+                                    struct err *err) MUST_USE;
+/* Who borrows is told by the name of the function that does. */
+#define lite_read_begin(store, err)  lite_read_borrow((store), __func__, (err))
+#define lite_write_begin(store, err) lite_write_borrow((store), __func__, (err))
 enum lite_keep { LITE_KEEP, LITE_DROP };
 /* Commits or rolls back and gives the turn back; true when it was committed.
  * `err` is untouched by LITE_DROP, so that it still says why. */
