@@ -4,7 +4,6 @@
 #include "base/mem.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 
 /*
  * The writer's transaction.
@@ -14,7 +13,9 @@
  *            its timeout frees the lock when we never come back.  (With a
  *            flush alone it would count us as active, for ever.)
  *   lookup   one more round trip, only for what the cache does not know
- *   commit   insert, notice, commit: one flush
+ *   commit   insert, notice, keys, commit: one flush
+ *   guarded  begin, lock, insert if the head is the known one, commit: one
+ *            flush, and no wait for us while the lock is ours
  *
  * The lock is taken in a statement of its own: the statements behind it have
  * younger snapshots and see what the one before us committed.
@@ -25,7 +26,9 @@
 struct pg_writer {
     struct store_writer base;
     struct pg_seat seat;
+    bool is_open;      /* between begin and commit or abort */
     bool is_uncertain; /* what became of the last commit */
+    uint64_t fence;    /* as the last begin found it */
 };
 
 static struct pg_writer *writer_of(struct store_writer *writer)
@@ -52,27 +55,21 @@ void pg_writer_close(struct store_writer *base)
     mem_free(writer);
 }
 
-void pg_append_abort(struct store_writer *base)
+/* The transaction is over, or is ended here. */
+static void leave(struct pg_writer *writer)
 {
-    pg_seat_rest(&writer_of(base)->seat);
+    writer->is_open = false;
+    pg_seat_rest(&writer->seat);
 }
 
-/* ---- begin ---- */
+void pg_append_abort(struct store_writer *base)
+{
+    leave(writer_of(base));
+}
+
+/* ---- the lock ---- */
 
 static const char lock_sql[] = "select pg_advisory_xact_lock($1::bigint)";
-
-/* From `known` on, itself included, to see what stands there. */
-static const char delta_sql[] =
-    "select e.position, e.stream_id, e.aggregate_type, e.aggregate_id,"
-    "       e.aggregate_version, e.event_id"
-    "  from perigee.events e where e.position >= $1::bigint"
-    " order by e.position limit $2::integer";
-
-static const char head_sql[] =
-    "select clock_timestamp(), e.position, e.event_id"
-    "  from (select 1) one left join lateral"
-    "       (select position, event_id from perigee.events"
-    "         order by position desc limit 1) e on true";
 
 /* A holder of the log's lock whose client has not spoken for 2 seconds is
  * ended: the second line behind idle_in_transaction_session_timeout, for a
@@ -87,6 +84,7 @@ static const char end_holder_sql[] =
     "   and (l.classid::bigint << 32 | l.objid::bigint) = $1::bigint"
     "   and a.state_change < clock_timestamp() - interval '2 s'";
 
+/* For whoever waited for the lock in vain. */
 static void end_holder(struct pg_conn *conn)
 {
     struct err ignored;
@@ -98,6 +96,60 @@ static void end_holder(struct pg_conn *conn)
         pg_rollback(conn);
 }
 
+static void send_lock(struct pg_conn *conn)
+{
+    pg_put_i64(pg_args(conn), PG_LOCK_LOG);
+    pg_send(conn, lock_sql);
+}
+
+/*
+ * After a commit whose answer was lost: waits the old transaction out, and
+ * then for a write of ours to be as durable as the database promises.  When
+ * somebody ends a commit that waits for its standby, its rows show although no
+ * standby has them; what shows behind a later write that a standby has, is
+ * there too.
+ *
+ * A guess sends lock and rows together: its server may be frozen before it has
+ * the lock, and there is nothing to wait for.  The write is to the fence, which
+ * that guess asks for as it was, so it will find that it came too late.
+ */
+static bool wait_out(struct pg_conn *conn, struct err *err)
+{
+    pg_begin(conn);
+    send_lock(conn);
+    pg_send(conn, "update perigee.meta set fence = fence + 1");
+    if (pg_commit(conn, err) == PG_COMMITTED)
+        return true;
+    if (pg_fault(conn) == PG_FAULT_LOCKED)
+        end_holder(conn);
+    return err_wrap(err, "wait for the commit whose answer was lost");
+}
+
+/* A connection, and nothing behind us that may still happen. */
+static bool take_seat(struct pg_writer *writer, struct err *err)
+{
+    if (!pg_seat_take(&writer->seat, err))
+        return false;
+    if (writer->is_uncertain)
+        writer->is_uncertain = !wait_out(writer->seat.conn, err);
+    return !writer->is_uncertain;
+}
+
+/* ---- begin ---- */
+
+/* From `known` on, itself included, to see what stands there. */
+static const char delta_sql[] =
+    "select e.position, e.stream_id, e.aggregate_type, e.aggregate_id,"
+    "       e.aggregate_version, e.event_id"
+    "  from perigee.events e where e.position >= $1::bigint"
+    " order by e.position limit $2::integer";
+
+static const char head_sql[] =
+    "select clock_timestamp(), e.position, e.event_id, m.fence"
+    "  from perigee.meta m left join lateral"
+    "       (select position, event_id from perigee.events"
+    "         order by position desc limit 1) e on true";
+
 /* The place itself, all that may be given, and one more to know that there is
  * more. */
 #define DELTA_ROWS (APPEND_DELTA_MAX + 2)
@@ -108,8 +160,7 @@ static bool run_begin(struct pg_conn *conn, struct log_place known,
     struct pg_args *args;
 
     pg_begin(conn);
-    pg_put_i64(pg_args(conn), PG_LOCK_LOG);
-    pg_send(conn, lock_sql);
+    send_lock(conn);
     args = pg_args(conn);
     pg_put_u64(args, known.position);
     pg_put_i32(args, DELTA_ROWS);
@@ -120,26 +171,6 @@ static bool run_begin(struct pg_conn *conn, struct log_place known,
     if (pg_fault(conn) == PG_FAULT_LOCKED)
         end_holder(conn);
     return false;
-}
-
-/*
- * After a commit whose answer was lost: waits the old transaction out, and
- * then for a write of ours to be as durable as the database promises.  When
- * somebody ends a commit that waits for its standby, its rows show although no
- * standby has them; what shows behind a later write that a standby has, is
- * there too.
- */
-static bool wait_out(struct pg_conn *conn, struct err *err)
-{
-    pg_begin(conn);
-    pg_put_i64(pg_args(conn), PG_LOCK_LOG);
-    pg_send(conn, lock_sql);
-    pg_send(conn, "select 1 from perigee.meta for update");
-    if (pg_commit(conn, err) == PG_COMMITTED)
-        return true;
-    if (pg_fault(conn) == PG_FAULT_LOCKED)
-        end_holder(conn);
-    return err_wrap(err, "wait for the commit whose answer was lost");
 }
 
 /* Rows of the delta that come before the first foreign event: 1 when the
@@ -184,6 +215,7 @@ static void read_delta(const PGresult *moved, const PGresult *head,
         .now_us = pg_time(head, 0, 0),
         .head = {pg_u64(head, 0, 1), pg_uuid(head, 0, 2)},
         .cut = skip < 0 || PQntuples(moved) - skip > APPEND_DELTA_MAX,
+        .lost = skip < 0,
     };
     if (!out->cut)
         read_moved(moved, skip, arena, out);
@@ -194,18 +226,16 @@ bool pg_append_begin(struct store_writer *base, struct log_place known,
                      struct err *err)
 {
     struct pg_writer *writer = writer_of(base);
-    struct pg_seat *seat = &writer->seat;
+    struct pg_conn *conn;
 
-    if (!pg_seat_take(seat, err))
-        return false;
-    if (writer->is_uncertain)
-        writer->is_uncertain = !wait_out(seat->conn, err);
-    if (writer->is_uncertain || !run_begin(seat->conn, known, err)) {
-        pg_seat_rest(seat);
+    if (!take_seat(writer, err) || !run_begin(writer->seat.conn, known, err)) {
+        leave(writer);
         return false;
     }
-    read_delta(pg_result(seat->conn, 1), pg_result(seat->conn, 2), known, arena,
-               out);
+    conn = writer->seat.conn;
+    writer->is_open = true;
+    writer->fence = pg_u64(pg_result(conn, 2), 0, 3);
+    read_delta(pg_result(conn, 1), pg_result(conn, 2), known, arena, out);
     return true;
 }
 
@@ -278,123 +308,35 @@ static struct event_page *read_events(const PGresult *rows)
     return page;
 }
 
-bool pg_append_lookup(struct store_writer *base, struct append_lookup *lookup,
-                      struct err *err)
+static bool run_lookup(struct pg_conn *conn, struct append_lookup *lookup,
+                       struct err *err)
 {
-    struct pg_conn *conn = writer_of(base)->seat.conn;
-
     send_streams(conn, lookup);
     send_ids(conn, lookup);
-    if (pg_run(conn, err) != PG_DONE) {
-        pg_append_abort(base);
+    if (lookup->key_count > 0)
+        pg_send_asks(conn, lookup->keys, lookup->key_count);
+    if (pg_run(conn, err) != PG_DONE)
         return false;
-    }
     read_streams(pg_result(conn, 0), lookup);
     lookup->found = read_events(pg_result(conn, 1));
+    if (lookup->key_count > 0)
+        pg_read_asks(pg_result(conn, 2), lookup->keys, lookup->key_count);
     return true;
 }
 
+bool pg_append_lookup(struct store_writer *base, struct append_lookup *lookup,
+                      struct err *err)
+{
+    struct pg_writer *writer = writer_of(base);
+    bool ok = writer->is_open || pg_seat_take(&writer->seat, err);
+
+    ok = ok && run_lookup(writer->seat.conn, lookup, err);
+    if (!ok || !writer->is_open)
+        leave(writer);
+    return ok;
+}
+
 /* ---- commit ---- */
-
-/* One statement for events, ids and new streams: a stream is new when its id
- * is the position of the event at hand. */
-static const char insert_sql[] =
-    "with u as (select * from unnest($1::bigint[], $2::bigint[], $3::bigint[],"
-    "    $4::uuid[], $5::text[], $6::integer[], $7::text[], $8::text[],"
-    "    $9::text[], $10::text[], $11::text[], $12::text[],"
-    "    $13::timestamptz[], $14::timestamptz[], $15::json[], $16::json[])"
-    "  as u(stream_id, position, aggregate_version, event_id, event_type,"
-    "    event_version, aggregate_type, aggregate_id, tenant_id, actor_id,"
-    "    correlation_id, causation_id, occurred_at, recorded_at, data,"
-    "    metadata)),"
-    " new_streams as (insert into perigee.streams (id, type, key)"
-    "   select position, aggregate_type, aggregate_id from u"
-    "    where stream_id = position),"
-    " new_ids as (insert into perigee.event_ids (event_id, position)"
-    "   select event_id, position from u)"
-    "insert into perigee.events (stream_id, position, aggregate_version,"
-    "    event_id, event_type, event_version, aggregate_type, aggregate_id,"
-    "    tenant_id, actor_id, correlation_id, causation_id, occurred_at,"
-    "    recorded_at, data, metadata)"
-    " select * from u";
-
-/* Its parameters but the first, which is no member of an event. */
-/* clang-format off */
-#define COLUMN(type, member) {type, offsetof(struct event, member)}
-static const struct column {
-    enum pg_type type;
-    size_t offset;
-} columns[] = {
-    COLUMN(PG_INT8,        position),
-    COLUMN(PG_INT8,        aggregate_version),
-    COLUMN(PG_UUID,        event_id),
-    COLUMN(PG_TEXT,        event_type),
-    COLUMN(PG_INT4,        event_version),
-    COLUMN(PG_TEXT,        aggregate_type),
-    COLUMN(PG_TEXT,        aggregate_id),
-    COLUMN(PG_TEXT,        tenant_id),
-    COLUMN(PG_TEXT,        actor_id),
-    COLUMN(PG_TEXT,        correlation_id),
-    COLUMN(PG_TEXT,        causation_id),
-    COLUMN(PG_TIMESTAMPTZ, occurred_at_us),
-    COLUMN(PG_TIMESTAMPTZ, recorded_at_us),
-    COLUMN(PG_JSON,        data),
-    COLUMN(PG_JSON,        metadata),
-};
-/* clang-format on */
-
-/* What a type of the statement is in memory. */
-static void put_member(struct pg_args *args, enum pg_type type,
-                       const void *member)
-{
-    if (type == PG_INT8)
-        pg_put_u64(args, *(const uint64_t *)member);
-    else if (type == PG_INT4)
-        pg_put_u32(args, *(const uint32_t *)member);
-    else if (type == PG_UUID)
-        pg_put_uuid(args, *(const struct uuid *)member);
-    else if (type == PG_TIMESTAMPTZ)
-        pg_put_time(args, *(const int64_t *)member);
-    else
-        pg_put_str(args, *(const struct str *)member);
-}
-
-static void put_column(struct pg_args *args, const struct append_batch *batch,
-                       const struct column *column)
-{
-    pg_array_begin(args, column->type, batch->count);
-    for (size_t i = 0; i < batch->count; i++) {
-        const char *event = (const char *)batch->rows[i].event;
-
-        put_member(args, column->type, event + column->offset);
-    }
-    pg_array_end(args);
-}
-
-static void send_insert(struct pg_conn *conn, const struct append_batch *batch)
-{
-    struct pg_args *args = pg_args(conn);
-
-    pg_array_begin(args, PG_INT8, batch->count);
-    for (size_t i = 0; i < batch->count; i++)
-        pg_put_u64(args, batch->rows[i].stream_id);
-    pg_array_end(args);
-    for (size_t i = 0; i < COUNT(columns); i++)
-        put_column(args, batch, &columns[i]);
-    pg_send(conn, insert_sql);
-}
-
-static const char notify_sql[] = "select pg_notify('perigee', $1::text)";
-
-/* Other instances wake by it; once a batch, since notices serialise commits. */
-static void send_notice(struct pg_conn *conn, uint64_t head)
-{
-    char text[24];
-
-    snprintf(text, sizeof(text), "%" PRIu64, head);
-    pg_put_str(pg_args(conn), str_of(text));
-    pg_send(conn, notify_sql);
-}
 
 static enum append_end end_of_fault(enum pg_fault fault)
 {
@@ -414,22 +356,22 @@ static enum append_end end_of_fault(enum pg_fault fault)
     return APPEND_ROLLED_BACK;
 }
 
-static enum append_end commit(struct pg_conn *conn,
-                              const struct append_batch *batch, struct err *err)
+static enum append_end commit(struct pg_writer *writer, struct err *err)
 {
-    if (batch->count > 0) {
-        send_insert(conn, batch);
-        send_notice(conn, batch->rows[batch->count - 1].event->position);
-    }
-    switch (pg_commit(conn, err)) {
+    enum append_end end = APPEND_UNCERTAIN;
+
+    switch (pg_commit(writer->seat.conn, err)) {
     case PG_COMMITTED:
-        return APPEND_COMMITTED;
+        end = APPEND_COMMITTED;
+        break;
     case PG_ABORTED:
-        return end_of_fault(pg_fault(conn));
+        end = end_of_fault(pg_fault(writer->seat.conn));
+        break;
     case PG_UNCERTAIN:
         break;
     }
-    return APPEND_UNCERTAIN;
+    writer->is_uncertain = end == APPEND_UNCERTAIN;
+    return end;
 }
 
 enum append_end pg_append_commit(struct store_writer *base,
@@ -437,9 +379,56 @@ enum append_end pg_append_commit(struct store_writer *base,
                                  struct err *err)
 {
     struct pg_writer *writer = writer_of(base);
-    enum append_end end = commit(writer->seat.conn, batch, err);
+    enum append_end end;
 
-    writer->is_uncertain = end == APPEND_UNCERTAIN;
-    pg_seat_rest(&writer->seat);
+    pg_send_batch(writer->seat.conn, batch);
+    end = commit(writer, err);
+    leave(writer);
+    return end;
+}
+
+/* ---- begin and commit in one ---- */
+
+#define GUARDED_RESULT 1 /* behind the lock's */
+
+static enum append_end run_guarded(struct pg_writer *writer,
+                                   struct log_place known,
+                                   const struct append_batch *batch,
+                                   int64_t *recorded_at_us, struct err *err)
+{
+    struct pg_conn *conn = writer->seat.conn;
+    const PGresult *row;
+    enum append_end end;
+
+    pg_begin(conn);
+    send_lock(conn);
+    pg_send_guarded(conn, known, writer->fence, batch);
+    end = commit(writer, err);
+    if (pg_fault(conn) == PG_FAULT_LOCKED)
+        end_holder(conn);
+    if (end != APPEND_COMMITTED)
+        return end;
+    row = pg_result(conn, GUARDED_RESULT);
+    if (PQntuples(row) == 0) {
+        err_set(err, ERR_STORE, "others appended behind position %" PRIu64,
+                known.position);
+        return APPEND_MOVED;
+    }
+    *recorded_at_us = pg_time(row, 0, 0);
+    return APPEND_COMMITTED;
+}
+
+enum append_end pg_append_guarded(struct store_writer *base,
+                                  struct log_place known,
+                                  const struct append_batch *batch,
+                                  int64_t *recorded_at_us, struct err *err)
+{
+    struct pg_writer *writer = writer_of(base);
+    enum append_end end = APPEND_ROLLED_BACK;
+
+    CHECK(!writer->is_open && batch->count > 0);
+    if (take_seat(writer, err))
+        end = run_guarded(writer, known, batch, recorded_at_us, err);
+    leave(writer);
     return end;
 }

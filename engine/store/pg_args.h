@@ -18,6 +18,7 @@
 /* Object ids of built-in types, which never change. */
 enum pg_type {
     PG_BOOL = 16,
+    PG_BYTEA = 17,
     PG_INT8 = 20,
     PG_INT4 = 23,
     PG_TEXT = 25,
@@ -57,7 +58,7 @@ void pg_put_u64(struct pg_args *args, uint64_t value);
 /* integer */
 void pg_put_i32(struct pg_args *args, int32_t value);
 void pg_put_u32(struct pg_args *args, uint32_t value);
-/* Text and json; STR_NONE is null. */
+/* Text, json, and the bytes of a bytea; STR_NONE is null. */
 void pg_put_str(struct pg_args *args, struct str value);
 void pg_put_uuid(struct pg_args *args, struct uuid value);
 void pg_put_time(struct pg_args *args, int64_t wall_us);

@@ -156,7 +156,7 @@ bool pg_migrate(struct store *store, uint32_t *steps_out, struct err *err)
 
     if (conn == NULL)
         return false;
-    ok = migrate(conn, &steps, err);
+    ok = migrate(conn, &steps, err) && pg_home_check(conn, err);
     pg_conn_close(conn);
     if (ok)
         *steps_out = steps;
@@ -187,7 +187,8 @@ bool pg_check_schema(struct store *store, struct err *err)
 
     if (conn == NULL)
         return false;
-    ok = read_meta(conn, &meta, err) && check(&meta, err);
+    ok = read_meta(conn, &meta, err) && check(&meta, err) &&
+         pg_home_check(conn, err);
     pg_give_back(store, conn);
     return ok;
 }

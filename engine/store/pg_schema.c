@@ -117,13 +117,18 @@ const struct schema_step pg_schema_steps[] = {
      "   end if;"
      " end $$;"},
 
-    /* `home` is where the log was last seen to live; see pg_migrate.c.
+    /* `home` is where the log was last seen to live (pg_home.c); `fence` keeps
+     * a guess that comes too late from the log (pg_append.c).
      *
      * Keys live in a ring of 26 hourly parts that are emptied whole: an hour
      * is written, 24 are looked at, one is being emptied.  Deleting row by row
-     * would cost the writer's table more than inserting does. */
+     * would cost the writer's table more than inserting does.
+     *
+     * Snapshots of one shape are sampled by script; neither column changes
+     * while a script does not, so updates stay HOT. */
     {2, 1,
-     "alter table perigee.meta add home text;"
+     "alter table perigee.meta add home text,"
+     "  add fence bigint not null default 0;"
 
      "create table perigee.requests ("
      "  part smallint not null check (part between 0 and 25),"
@@ -135,12 +140,40 @@ const struct schema_step pg_schema_steps[] = {
      "  first_version bigint not null,"
      "  count integer not null,"
      "  stored_at timestamptz not null,"
-     "  primary key (part, key, token, tenant)) partition by list (part);"
+     "  primary key (key, token, tenant, part)) partition by list (part);"
      "do $$ begin"
      "  for i in 0..25 loop"
      "    execute format('create table perigee.requests_%s partition of"
      " perigee.requests for values in (%s)', i, i);"
      "  end loop;"
+     " end $$;"
+
+     /* A key that is kept, in whatever part, is a unique violation: who stores
+      * it has looked before, and looks again.  A transaction has one time, its
+      * beginning, so what it clears away makes room for what it writes. */
+     "create function perigee.remember(p_tokens text[], p_tenants text[],"
+     "    p_keys text[], p_hashes bytea[], p_positions bigint[],"
+     "    p_versions bigint[], p_counts integer[])"
+     "  returns void language plpgsql volatile as $$"
+     " declare"
+     "   hour constant bigint := floor(extract(epoch from now()) / 3600);"
+     "   old constant timestamptz := now() - interval '24 hours';"
+     " begin"
+     "   delete from perigee.requests r"
+     "    using unnest(p_tokens, p_tenants, p_keys) k(token, tenant, key)"
+     "    where r.part = hour % 26 and r.key = k.key and r.token = k.token"
+     "      and r.tenant = k.tenant and r.stored_at <= old;"
+     "   if exists (select"
+     "        from unnest(p_tokens, p_tenants, p_keys) k(token, tenant, key)"
+     "        join perigee.requests r on r.key = k.key"
+     "         and r.token = k.token and r.tenant = k.tenant"
+     "       where r.stored_at > old) then"
+     "     raise unique_violation using message = 'the key is kept already';"
+     "   end if;"
+     "   insert into perigee.requests (part, token, tenant, key, hash,"
+     "       first_position, first_version, count, stored_at)"
+     "   select hour % 26, k.*, now() from unnest(p_tokens, p_tenants, p_keys,"
+     "     p_hashes, p_positions, p_versions, p_counts) k;"
      " end $$;"
 
      "create table perigee.snapshots ("
@@ -151,6 +184,7 @@ const struct schema_step pg_schema_steps[] = {
      "  state text not null,"
      "  saved_at timestamptz not null default clock_timestamp())"
      "  with (fillfactor = 70);"
+     "create index snapshots_shape on perigee.snapshots (shape, script_hash);"
 
      "create table perigee.event_types ("
      "  aggregate_type text collate \"C\" not null,"

@@ -5,7 +5,12 @@
  * the table of store/store_ops.h.
  *
  *   pg_migrate     schema: migrate, check, the log's id
+ *   pg_home        where the log lives, and its id
  *   pg_append      the writer's transaction
+ *   pg_insert      the statements that put a batch into the log
+ *   pg_request     keys of requests that may come again
+ *   pg_snapshot    folded states
+ *   pg_types       what the scripts declare
  *   pg_read        the log
  *   pg_lease       checkpoints and leases
  *   pg_keeper      renewal, head, notices
@@ -89,6 +94,14 @@ bool pg_migrate(struct store *store, uint32_t *steps_out,
 bool pg_check_schema(struct store *store, struct err *err) MUST_USE;
 bool pg_log_id(struct store *store, struct uuid *out, struct err *err) MUST_USE;
 
+/* ---- pg_home.c ---- */
+
+/* Looks whether the log still lives where it was last seen, and gives it
+ * another id when it does not.  The schema is known to be ours. */
+bool pg_home_check(struct pg_conn *conn, struct err *err) MUST_USE;
+/* As store/store.h says of store_*. */
+bool pg_log_renew(struct store *store, struct err *err) MUST_USE;
+
 /* ---- pg_append.c ---- */
 
 /* As store/store.h says of store_*. */
@@ -104,6 +117,54 @@ enum append_end pg_append_commit(struct store_writer *writer,
                                  const struct append_batch *batch,
                                  struct err *err) MUST_USE;
 void pg_append_abort(struct store_writer *writer);
+enum append_end pg_append_guarded(struct store_writer *writer,
+                                  struct log_place known,
+                                  const struct append_batch *batch,
+                                  int64_t *recorded_at_us,
+                                  struct err *err) MUST_USE;
+
+/* ---- pg_insert.c ---- */
+
+/* Queues all that a batch writes, the notice to others included. */
+void pg_send_batch(struct pg_conn *conn, const struct append_batch *batch);
+/* Queues the same as one statement that does nothing unless the head is
+ * `known` and the log's fence is `fence`; its answer is then without a row,
+ * else recorded_at. */
+void pg_send_guarded(struct pg_conn *conn, struct log_place known,
+                     uint64_t fence, const struct append_batch *batch);
+
+/* ---- pg_request.c ---- */
+
+/* Queues the question for keys, and reads its answer into them. */
+void pg_send_asks(struct pg_conn *conn, const struct request_ask *asks,
+                  size_t count);
+void pg_read_asks(const PGresult *rows, struct request_ask *asks, size_t count);
+/* As store/store.h says of store_*. */
+bool pg_request_find(struct store *store, struct request_ask *ask,
+                     struct arena *arena, struct err *err) MUST_USE;
+bool pg_request_forget(struct store *store, struct err *err) MUST_USE;
+
+/* ---- pg_snapshot.c ---- */
+
+/* As store/store.h says of store_*. */
+bool pg_snapshot_find(struct store *store, struct str aggregate_type,
+                      struct str aggregate_id, struct str shape,
+                      uint64_t at_most, struct arena *arena,
+                      struct snapshot *out, bool *found_out,
+                      struct err *err) MUST_USE;
+bool pg_snapshot_save(struct store *store, const struct snapshot *snapshots,
+                      size_t count, struct err *err) MUST_USE;
+bool pg_snapshot_sample(struct store *store, struct str aggregate_type,
+                        struct str shape, struct str script_hash,
+                        uint32_t limit, struct arena *arena,
+                        struct snapshot **out, size_t *count_out,
+                        struct err *err) MUST_USE;
+
+/* ---- pg_types.c ---- */
+
+/* As store/store.h says of store_*. */
+bool pg_declare_types(struct store *store, const struct declared_type *types,
+                      size_t count, struct err *err) MUST_USE;
 
 /* ---- pg_read.c ---- */
 

@@ -233,8 +233,9 @@ MAYBE_UNUSED static struct log_place append_some(struct store *store,
         rows[i] = (struct append_row){&events[i], position};
         last = (struct log_place){position, events[i].event_id};
     }
-    if (store_append_commit(writer, &(struct append_batch){rows, count},
-                            &err) != APPEND_COMMITTED)
+    if (store_append_commit(
+            writer, &(struct append_batch){.rows = rows, .count = count},
+            &err) != APPEND_COMMITTED)
         fail_msg("%s", err.text);
     store_writer_close(writer);
     arena_done(&arena);

@@ -53,7 +53,8 @@ static enum append_end commit_event(struct fixture *f,
 {
     struct append_row row = {event, event->position};
 
-    return store_append_commit(f->writer, &(struct append_batch){&row, 1}, err);
+    return store_append_commit(
+        f->writer, &(struct append_batch){.rows = &row, .count = 1}, err);
 }
 
 /* ---- refusals ---- */
@@ -447,7 +448,8 @@ static bool append_pair(struct fixture *f, const struct contender *who,
         rows[i] = (struct append_row){&events[i], stream ? stream : position};
     }
     *known = (struct log_place){events[1].position, events[1].event_id};
-    return store_append_commit(f->writer, &(struct append_batch){rows, 2},
+    return store_append_commit(f->writer,
+                               &(struct append_batch){.rows = rows, .count = 2},
                                &err) == APPEND_COMMITTED;
 }
 
