@@ -9,6 +9,7 @@
  */
 #include "api/request.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 
 /* ---- percent-decoding ---- */
@@ -359,6 +360,33 @@ bool request_if_match(const struct api_request *request, bool *given_out,
     return err_set(
         err, ERR_BAD_REQUEST,
         "header If-Match: expected a version in quotes, as in \"3\"");
+}
+
+static struct str trim(struct str text)
+{
+    while (text.len > 0 && text.ptr[0] == ' ')
+        text = str_n(text.ptr + 1, text.len - 1);
+    while (text.len > 0 && text.ptr[text.len - 1] == ' ')
+        text.len--;
+    return text;
+}
+
+/* A list of tags, each of which may be called weak. */
+bool request_has_seen(const struct api_request *request, uint64_t version)
+{
+    struct str rest = request->if_none_match;
+    struct str tag =
+        str_of(arena_printf(request->arena, "\"%" PRIu64 "\"", version));
+
+    while (!str_is_none(rest)) {
+        struct str one = trim(str_cut(&rest, ','));
+
+        if (str_starts(one, STR("W/")))
+            one = str_n(one.ptr + 2, one.len - 2);
+        if (str_eq(one, tag) || str_eq(one, STR("*")))
+            return true;
+    }
+    return false;
 }
 
 static bool is_json_type(struct str type)

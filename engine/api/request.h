@@ -64,6 +64,9 @@ bool request_is_traceparent(struct str text) MUST_USE;
 /* `If-Match: "VERSION"`; `*given_out` is false without the header. */
 bool request_if_match(const struct api_request *request, bool *given_out,
                       uint64_t *version_out, struct err *err) MUST_USE;
+/* True when `If-None-Match` has this version's tag, or a star. */
+bool request_has_seen(const struct api_request *request,
+                      uint64_t version) MUST_USE;
 /* The body as a checked, compact JSON object.  ERR_MEDIA_TYPE,
  * ERR_INVALID_JSON, ERR_INVALID_INPUT when it is no object. */
 bool request_object(const struct api_request *request, struct json *out,

@@ -12,7 +12,8 @@ static const char *probe_of(const struct cli_args *args)
     return args_has(args, "live") ? "/health/live" : "/health";
 }
 
-/* Where to ask: --url, or where the configuration says that it listens. */
+/* Where to ask: --url, or where the configuration says that probes are
+ * answered. */
 static bool find_url(const struct cli_args *args, struct buf *url,
                      struct err *err)
 {
@@ -25,7 +26,9 @@ static bool find_url(const struct cli_args *args, struct buf *url,
     }
     ok = setup_config(args, NULL, 0, &config);
     if (ok)
-        door_url_of(config.http_listen, url);
+        door_url_of(*config.http_probe_listen != '\0' ? config.http_probe_listen
+                                                      : config.http_listen,
+                    url);
     else
         *err = (struct err){.code = ERR_NONE};
     config_done(&config);
@@ -128,7 +131,8 @@ const struct cli_command cli_health = {
     .usage = "[--ready|--live] [--url URL]",
     .summary = "Asks a running engine how it is; exit status 0 or 1",
     .help = "For container health checks.  Without --url it asks where the "
-            "configuration says\nthat the engine listens.\n",
+            "configuration says\nthat the engine answers probes; no token is "
+            "needed.\n",
     .options =
         {
             {"ready", NULL, "may it be sent requests?"},

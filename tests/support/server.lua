@@ -72,7 +72,14 @@ local function merge(into, from)
 end
 
 local function as_lua(value)
-  return type(value) == "string" and ("%q"):format(value) or tostring(value)
+  if type(value) ~= "table" then
+    return type(value) == "string" and ("%q"):format(value) or tostring(value)
+  end
+  local fields = {}
+  for key, field in pairs(value) do
+    fields[#fields + 1] = ("[%s] = %s"):format(as_lua(key), as_lua(field))
+  end
+  return "{ " .. table.concat(fields, ", ") .. " }"
 end
 
 local function settings_text(settings)
