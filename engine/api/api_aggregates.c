@@ -1,4 +1,5 @@
 #include "api/handlers.h"
+#include "api/idempotency.h"
 #include "api/reply.h"
 #include "api/request.h"
 #include "api/stamp.h"
@@ -52,7 +53,20 @@ static void write_result(struct api_reply *reply,
         event_write(&out, NULL, &result->events[i]);
     json_end(&out, ']');
     json_put_raw(&out, "state", result->state);
+    json_put_bool(&out, "idempotent", result->idempotent);
     json_end(&out, '}');
+}
+
+static bool take_key(const struct api_request *request,
+                     const struct command_request *command,
+                     struct append_key *out)
+{
+    struct str parts[] = {
+        STR("command"),   command->aggregate_type, command->aggregate_id,
+        command->command, command->input,          request->if_match,
+    };
+
+    return idempotency_key(request, parts, COUNT(parts), out);
 }
 
 static bool run_command(struct engine *engine, struct api_request *request,
@@ -60,9 +74,13 @@ static bool run_command(struct engine *engine, struct api_request *request,
 {
     struct command_request command = {0};
     struct command_result result;
+    struct append_key key;
 
-    if (!parse_command(request, &command, err) ||
-        !aggregate_command(engine->aggregates, &command, request->arena,
+    if (!parse_command(request, &command, err))
+        return false;
+    if (take_key(request, &command, &key))
+        command.key = &key;
+    if (!aggregate_command(engine->aggregates, &command, request->arena,
                            &result, err))
         return false;
     write_result(reply, &command, &result);

@@ -1,5 +1,6 @@
 #include "api/append_body.h"
 #include "api/handlers.h"
+#include "api/idempotency.h"
 #include "api/reply.h"
 #include "api/request.h"
 #include "api/stamp.h"
@@ -20,11 +21,46 @@ static void write_appended(struct api_reply *reply,
     json_end(&out, '}');
 }
 
+/* `If-Match` is another way to say a version; two that differ are a mistake. */
+static bool read_if_match(const struct api_request *request, struct json body,
+                          struct append_request *append, struct err *err)
+{
+    struct json said = json_get(body, STR("expected_version"));
+    uint64_t version;
+    bool given;
+
+    if (!request_if_match(request, &given, &version, err))
+        return false;
+    if (given && (said.kind == JSON_END || said.kind == JSON_NULL)) {
+        append->expect = EXPECT_VERSION;
+        append->expected_version = version;
+    }
+    return !given ||
+           (append->expect == EXPECT_VERSION &&
+            append->expected_version == version) ||
+           err_set(err, ERR_BAD_REQUEST,
+                   "header If-Match: differs from the body's "
+                   "expected_version; one of the two is enough");
+}
+
+/* The queue looks the key up under the log's lock: a request that comes again
+ * is never decided on. */
+static bool take_key(const struct api_request *request,
+                     const struct append_request *append, struct str body,
+                     struct append_key *out)
+{
+    struct str parts[] = {STR("append"), append->aggregate_type,
+                          append->aggregate_id, body, request->if_match};
+
+    return idempotency_key(request, parts, COUNT(parts), out);
+}
+
 static bool append(struct engine *engine, struct api_request *request,
                    struct api_reply *reply, struct err *err)
 {
     struct append_request append = {0};
     struct append_result result;
+    struct append_key key;
     struct json body;
 
     if (!request_allow(request, NULL, 0, err) ||
@@ -33,8 +69,11 @@ static bool append(struct engine *engine, struct api_request *request,
         !request_object(request, &body, err) ||
         !append_body_read(body, engine->scripts, request->arena, &append,
                           err) ||
+        !read_if_match(request, body, &append, err) ||
         !stamp_append(request, &append, err))
         return false;
+    if (take_key(request, &append, body.raw, &key))
+        append.key = &key;
     if (!append_submit(engine->queue, &append,
                        engine->options.append_timeout_ms, &result, err))
         return false;

@@ -113,6 +113,11 @@ static void check_known(const struct event *event, struct field_scope at,
         !script_set_check_event(r->scripts, r->out->aggregate_type,
                                 event->event_type, &err))
         faults_add(r->faults, at, STR("event_type"), "%s", err.text);
+    else if (r->scripts != NULL &&
+             !script_set_check_version(r->scripts, r->out->aggregate_type,
+                                       event->event_type, event->event_version,
+                                       &err))
+        faults_add(r->faults, at, STR("event_version"), "%s", err.text);
 }
 
 static void read_event(struct json item, size_t index, struct event *out,

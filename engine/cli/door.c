@@ -1,6 +1,6 @@
 #include "cli/door.h"
 
-#include "api/api.h"
+#include "api/request.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/token.h"
@@ -14,6 +14,7 @@ struct door {
     struct http_client *remote;
     struct engine *engine;
     struct arena arena; /* of one local request */
+    const char *key;    /* Idempotency-Key, borrowed; NULL: none */
 };
 
 /* ---- where it leads ---- */
@@ -112,6 +113,20 @@ int door_fail(const struct err *err)
 
 /* ---- requests ---- */
 
+bool door_set_key(struct door *door, const char *key, struct err *err)
+{
+    if (key == NULL)
+        return true;
+    if (!request_is_label(str_of(key)))
+        return err_set(err, ERR_USAGE,
+                       "--idempotency-key takes 1 to 255 bytes of UTF-8 "
+                       "without control characters");
+    door->key = key;
+    if (door->remote != NULL)
+        http_client_set_header(door->remote, "Idempotency-Key", key);
+    return true;
+}
+
 static int call_local(struct door *door, const char *method, const char *target,
                       struct str body, struct buf *answer)
 {
@@ -120,6 +135,7 @@ static int call_local(struct door *door, const char *method, const char *target,
         .target = str_of(target),
         .body = body,
         .content_type = str_is_none(body) ? STR_NONE : STR("application/json"),
+        .idempotency_key = str_of(door->key),
         .arena = &door->arena,
     };
     struct api_reply reply = {0};

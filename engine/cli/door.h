@@ -18,6 +18,9 @@ struct door;
 struct door *door_open(const struct cli_args *args, struct err *err) MUST_USE;
 void door_close(struct door *door);
 
+/* Gives what is asked from now on this `Idempotency-Key` (borrowed); NULL is
+ * none.  ERR_USAGE for one that no header can carry.  Before the first call. */
+bool door_set_key(struct door *door, const char *key, struct err *err) MUST_USE;
 /* Makes a request; `body` may be STR_NONE, `answer` is emptied first.  A
  * problem document is a failure: its code, its detail and each bad field are
  * in `err`. */

@@ -49,7 +49,8 @@ static bool send_command(struct door *door, const struct cli_args *args,
         buf_char(&target, '/');
         door_encode(&target, args->words[i]);
     }
-    bool ok = door_call(door, "POST", target.ptr, str_of(input), &answer, err);
+    bool ok = door_set_key(door, args_value(args, "idempotency-key"), err) &&
+              door_call(door, "POST", target.ptr, str_of(input), &answer, err);
     if (ok && args_has(args, "json"))
         print_line(buf_as_str(&answer));
     else if (ok)
@@ -76,6 +77,6 @@ const struct cli_command cli_send = {
     .help = "  perigee send Order 42 ship '{\"tracking_number\": \"T1\"}'\n",
     .min_words = 3,
     .max_words = 4,
-    .options = {OPTION_URL, OPTION_TOKEN, OPTION_JSON},
+    .options = {OPTION_KEY, OPTION_URL, OPTION_TOKEN, OPTION_JSON},
     .run = send_main,
 };

@@ -43,6 +43,7 @@ void setup_script_options(const struct config *config,
         .aggregates = config->scripts_aggregates,
         .projections = config->scripts_projections,
         .memory_bytes = (size_t)config->sandbox_memory_mb * MEBI,
+        .any_events = !config->aggregates_strict_events,
     };
 }
 

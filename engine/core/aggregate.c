@@ -2,22 +2,21 @@
 
 /*
  * Life of the data.  A request claims its aggregate's entry in a slot; the
- * entry's folded state lives in the slot's Lua world.  Pages of the stream are
- * read without the lock and applied under it.  Emitted events live in the
- * request's arena; the queue copies them.
+ * entry's folded state lives in the slot's Lua world.  Emitted events live in
+ * the request's arena; the queue copies them.
  *
  * A cached state may be behind: another instance appends too.  A command that
  * commits is right all the same, because its append names the version.  One
  * that ends without an append (refused, or nothing to do) is only believed
- * when the stream's end was read in this attempt (`proven`).
+ * when the stream's end was read in this attempt (`proven`), or proves to be
+ * where the state was: one short read, however long the stream is.
  */
 
 #include "base/mem.h"
-#include "core/aggregate_slot.h"
+#include "core/aggregate_repeat.h"
 #include "core/append_decide.h"
 
 #define SLOTS            16
-#define PAGE_EVENTS      1000
 #define CONFLICT_RETRIES 5
 #define ATTEMPTS         (1 + CONFLICT_RETRIES)
 
@@ -26,13 +25,12 @@ struct aggregates {
     struct aggregate_slot slots[SLOTS];
 };
 
-/* One request's work on its aggregate. */
+/* One command's work on its aggregate. */
 struct work {
-    struct aggregates *aggregates;
-    struct aggregate_slot *slot;
+    struct fold fold;
     struct aggregate_entry *entry;
-    const struct aggregate_decl *decl;
     struct arena *arena;
+    bool behind; /* the stream goes on behind the state: fold first */
     bool proven; /* the end of the stream was read in this attempt */
 };
 
@@ -57,6 +55,15 @@ void aggregates_free(struct aggregates *aggregates)
     mem_free(aggregates);
 }
 
+void aggregates_forget(struct aggregates *aggregates)
+{
+    for (size_t i = 0; i < SLOTS; i++) {
+        lock_take(&aggregates->slots[i].lock);
+        slot_forget(&aggregates->slots[i]);
+        lock_give(&aggregates->slots[i].lock);
+    }
+}
+
 /* ---- finding ---- */
 
 static void no_such_type(const struct script_set *set, struct str type,
@@ -72,224 +79,109 @@ static void no_such_type(const struct script_set *set, struct str type,
     buf_done(&known);
 }
 
-static bool work_begin(struct work *work, struct aggregates *aggregates,
-                       struct str type, struct str id, struct arena *arena,
-                       struct err *err)
+/* Where that stream is folded; `folded` is the caller's. */
+static bool find_fold(struct aggregates *aggregates, struct str type,
+                      struct str id, struct fold *out, struct err *err)
 {
     const struct script_set *set = aggregates->options.scripts;
     const struct aggregate_decl *decl = script_set_aggregate(set, type);
-    uint64_t hash;
+    uint64_t hash = str_hash(id) ^ str_hash(type);
 
     if (decl == NULL) {
         no_such_type(set, type, err);
         return false;
     }
-    hash = str_hash(id) ^ str_hash(type);
-    *work = (struct work){
-        .aggregates = aggregates,
+    *out = (struct fold){
+        .options = &aggregates->options,
         .slot = &aggregates->slots[hash % SLOTS],
         .decl = decl,
-        .arena = arena,
+        .script = (size_t)(decl - set->aggregates),
+        .id = id,
     };
-    work->entry = slot_claim(work->slot, (size_t)(decl - set->aggregates), id);
+    return true;
+}
+
+static bool work_begin(struct work *work, struct aggregates *aggregates,
+                       struct str type, struct str id, struct arena *arena,
+                       struct err *err)
+{
+    *work = (struct work){.arena = arena};
+    if (!find_fold(aggregates, type, id, &work->fold, err))
+        return false;
+    work->entry = slot_claim(work->fold.slot, work->fold.script, id);
+    work->fold.folded = &work->entry->folded;
     return true;
 }
 
 static void work_end(struct work *work)
 {
-    slot_release(work->slot, work->entry);
+    slot_release(work->fold.slot, work->entry);
 }
 
-static int script_number(const struct work *work)
-{
-    return work->slot->script_number[work->entry->script];
-}
-
-/* ---- history to state ---- */
-
-static bool start_state(struct work *work, struct vm *vm, struct err *err)
-{
-    struct aggregate_entry *entry = work->entry;
-
-    entry->state =
-        vm_state_new(vm, script_number(work), entry->id,
-                     work->aggregates->options.command_timeout_ms, err);
-    entry->version = 0;
-    entry->world = entry->state >= 0 ? work->slot->world : 0;
-    return entry->state >= 0;
-}
-
-static bool apply_page(struct work *work, struct vm *vm,
-                       const struct event_page *page, uint64_t until,
-                       struct err *err)
-{
-    struct aggregate_entry *entry = work->entry;
-    uint32_t timeout_ms = work->aggregates->options.command_timeout_ms;
-
-    for (size_t i = 0; i < page->count; i++) {
-        const struct event *event = &page->events[i];
-
-        if (event->aggregate_version > until)
-            break;
-        if (!vm_state_apply(vm, script_number(work), entry->state, event,
-                            timeout_ms, err))
-            return err_wrap(err, "fold %.*s/%.*s version %llu",
-                            STR_ARG(work->decl->type), STR_ARG(entry->id),
-                            (unsigned long long)event->aggregate_version);
-        entry->version = event->aggregate_version;
-    }
-    return true;
-}
-
-/* Applies one page to the state, made first when there is none.  The world may
- * have been replaced while the page was read: then it does not fit, and the
- * fold starts over (`*fits_out` false). */
-static bool fold_page(struct work *work, const struct event_page *page,
-                      uint64_t from, uint64_t until, bool *fits_out,
-                      struct err *err)
-{
-    struct vm *vm = slot_enter(work->slot, err);
-    bool ok = vm != NULL;
-
-    if (!ok)
-        return false;
-    if (!slot_has_state(work->slot, work->entry))
-        ok = start_state(work, vm, err);
-    *fits_out = ok && work->entry->version + 1 == from;
-    if (*fits_out)
-        ok = apply_page(work, vm, page, until, err);
-    if (!ok)
-        slot_drop_state(work->slot, work->entry);
-    slot_leave(work->slot);
-    return ok;
-}
-
-static uint64_t folded_version(struct work *work)
-{
-    uint64_t version;
-
-    lock_take(&work->slot->lock);
-    version =
-        slot_has_state(work->slot, work->entry) ? work->entry->version : 0;
-    lock_give(&work->slot->lock);
-    return version;
-}
-
-/* Folds from what is cached up to `until`, reading the stream to its end.  A
- * short page is not the end (stores bound pages as they see fit), an empty one
- * is. */
-static bool fold(struct work *work, uint64_t until, struct err *err)
-{
-    struct event_page *page;
-    bool more = true;
-
-    while (more) {
-        uint64_t from = folded_version(work) + 1;
-        bool fits = false;
-        bool ok = store_read_stream(work->aggregates->options.store,
-                                    work->decl->type, work->entry->id, from,
-                                    PAGE_EVENTS, READ_FORWARD, &page, err);
-
-        if (!ok)
-            return false;
-        ok = fold_page(work, page, from, until, &fits, err);
-        more = !fits || (page->count > 0 && work->entry->version < until);
-        event_page_unref(page);
-        if (!ok)
-            return false;
-    }
-    work->proven = true;
-    return true;
-}
-
-/* What is cached is good enough to begin with. */
+/* What is cached is good enough to begin with, unless it is known not to be. */
 static bool ensure_state(struct work *work, struct err *err)
 {
-    bool cached;
-
-    lock_take(&work->slot->lock);
-    cached = slot_has_state(work->slot, work->entry);
-    lock_give(&work->slot->lock);
-    return cached || fold(work, UINT64_MAX, err);
-}
-
-static void drop(struct work *work)
-{
-    lock_take(&work->slot->lock);
-    slot_drop_state(work->slot, work->entry);
-    lock_give(&work->slot->lock);
-    work->proven = false;
+    work->proven = work->behind || !fold_is_cached(&work->fold);
+    work->behind = false;
+    return !work->proven || fold_to(&work->fold, UINT64_MAX, err);
 }
 
 /* ---- command to events ---- */
-
-static bool encode_state(struct vm *vm, int state, struct arena *arena,
-                         struct str *out, struct err *err)
-{
-    struct buf text = {0};
-    bool ok = vm_state_encode(vm, state, &text, err);
-
-    if (ok)
-        *out = arena_str(arena, buf_as_str(&text));
-    buf_done(&text);
-    return ok;
-}
-
-/* Another command of the slot broke the Lua world, and this state with it. */
-static bool state_lost(struct err *err)
-{
-    return err_set(err, ERR_OVERLOADED,
-                   "the state was lost: another command broke its Lua world");
-}
 
 static bool version_mismatch(const struct work *work,
                              const struct command_request *request,
                              struct err *err)
 {
     struct append_request wanted = {
-        .aggregate_type = work->decl->type,
-        .aggregate_id = work->entry->id,
+        .aggregate_type = work->fold.decl->type,
+        .aggregate_id = work->fold.id,
         .expect = EXPECT_VERSION,
         .expected_version = request->version,
     };
 
-    return decide_conflict(&wanted, work->entry->version, err);
+    return decide_conflict(&wanted, work->fold.folded->version, err);
 }
 
-/* Runs the script on the state there is.  Whatever was emitted is applied to
- * it, so after a failure it is dropped. */
-static bool run_script(struct work *work, const struct command_request *request,
-                       struct command_result *out, struct err *err)
+static struct vm_command command_of(const struct work *work,
+                                    const struct command_request *request)
 {
-    struct vm_command command = {
+    return (struct vm_command){
         .name = request->command,
         .input = request->input,
-        .aggregate_id = work->entry->id,
-        .version = work->entry->version,
+        .aggregate_id = work->fold.id,
+        .version = work->fold.folded->version,
         .tenant_id = request->tenant_id,
         .actor_id = request->actor_id,
         .correlation_id = request->correlation_id,
         .causation_id = request->causation_id,
         .metadata = request->metadata,
     };
-    struct vm *vm = slot_enter(work->slot, err);
+}
+
+/* Runs the script on the state there is.  Whatever was emitted is applied to
+ * it, so after a failure behind an `emit` it is dropped. */
+static bool run_script(struct work *work, const struct command_request *request,
+                       struct command_result *out, struct err *err)
+{
+    const struct fold *fold = &work->fold;
+    struct vm_command command = command_of(work, request);
+    struct vm *vm = slot_enter(fold->slot, err);
     bool ok = vm != NULL;
 
     if (!ok)
         return false;
-    if (!slot_has_state(work->slot, work->entry)) {
-        slot_leave(work->slot);
-        return state_lost(err);
+    if (!slot_has_state(fold->slot, fold->folded)) {
+        slot_leave(fold->slot);
+        return fold_lost(err);
     }
-    ok = vm_command_run(vm, script_number(work), work->entry->state, &command,
-                        work->aggregates->options.command_timeout_ms,
-                        work->arena, &out->events, &out->count, err);
-    ok = ok &&
-         encode_state(vm, work->entry->state, work->arena, &out->state, err);
-    if (!ok)
-        slot_drop_state(work->slot, work->entry);
-    slot_leave(work->slot);
-    out->version = work->entry->version;
+    ok = vm_command_run(vm, fold_script(fold), fold->folded->state, &command,
+                        fold->options->command_timeout_ms, work->arena,
+                        &out->events, &out->count, err);
+    ok = ok && fold_encode(fold, vm, work->arena, &out->state, err);
+    if (!ok && out->count > 0)
+        slot_drop_state(fold->slot, fold->folded);
+    slot_leave(fold->slot);
+    out->version = fold->folded->version;
     return ok;
 }
 
@@ -302,140 +194,189 @@ static void complete_events(struct command_result *out,
     }
 }
 
-static bool append(struct work *work, struct command_result *out,
-                   struct err *err)
+static void keep_state(struct work *work, const struct command_result *out)
 {
-    struct append_request request = {
-        .aggregate_type = work->decl->type,
-        .aggregate_id = work->entry->id,
+    struct folded *folded = work->fold.folded;
+
+    folded->version = out->version;
+    if (out->count > 0)
+        folded->last_id = out->events[out->count - 1].event_id;
+    fold_offer_snapshot(&work->fold);
+}
+
+static bool submit(struct work *work, const struct command_request *request,
+                   const struct command_result *out,
+                   struct append_result *stored, struct err *err)
+{
+    struct append_request append = {
+        .aggregate_type = work->fold.decl->type,
+        .aggregate_id = work->fold.id,
         .expect = EXPECT_VERSION,
-        .expected_version = work->entry->version,
+        .expected_version = work->fold.folded->version,
         .events = out->events,
         .count = out->count,
+        .key = request->key,
+        .lineage = work->fold.folded->lineage,
     };
-    struct append_result stored;
 
     if (out->count > APPEND_MAX_EVENTS)
         return err_set(err, ERR_SCRIPT,
                        "a command emitted %zu events; %d are allowed",
                        out->count, APPEND_MAX_EVENTS);
-    if (!append_submit(work->aggregates->options.queue, &request,
-                       work->aggregates->options.append_timeout_ms, &stored,
-                       err))
-        return false;
-    complete_events(out, &stored);
-    out->version = stored.version;
-    work->entry->version = stored.version;
-    return true;
+    return append_submit(work->fold.options->queue, &append,
+                         work->fold.options->append_timeout_ms, stored, err);
 }
 
 enum attempt { ATTEMPT_DONE, ATTEMPT_FAILED, ATTEMPT_AGAIN };
 
-/* A refusal that rests on a state nobody proved is tried once more. */
-static enum attempt without_append(struct work *work, bool ok)
+/* A refusal that rests on a state nobody proved is believed when the stream
+ * still ends where the state did. */
+static enum attempt without_append(struct work *work, const struct folded *base,
+                                   bool ok, struct err *err)
 {
-    if (!work->proven) {
-        drop(work);
-        return ATTEMPT_AGAIN;
+    struct err trouble;
+    bool is_end = work->proven;
+
+    if (!is_end && !fold_is_end(&work->fold, base, &is_end, &trouble)) {
+        *err = trouble;
+        return ATTEMPT_FAILED;
     }
-    return ok ? ATTEMPT_DONE : ATTEMPT_FAILED;
+    if (is_end)
+        return ok ? ATTEMPT_DONE : ATTEMPT_FAILED;
+    work->behind = true;
+    return ATTEMPT_AGAIN;
 }
 
-/* What became of a script that failed; its state is gone in any case. */
-static enum attempt without_events(struct work *work, const struct err *err)
+/* What becomes of a script that failed. */
+static enum attempt without_events(struct work *work, const struct folded *base,
+                                   struct err *err)
 {
     if (err->code == ERR_OVERLOADED)
         return ATTEMPT_AGAIN;
     if (err->code == ERR_REJECTED || err->code == ERR_SCRIPT)
-        return without_append(work, false);
+        return without_append(work, base, false, err);
     return ATTEMPT_FAILED;
+}
+
+/* A conflict because the log lost its tail is none of the client's. */
+static bool may_try_again(const struct work *work, uint64_t lineage,
+                          const struct command_request *request,
+                          const struct err *err)
+{
+    return err->code == ERR_VERSION_CONFLICT &&
+           (!request->version_given ||
+            append_lineage(work->fold.options->queue) != lineage);
+}
+
+/* A request with the same key was stored while this one ran; its answer is
+ * looked up behind this error. */
+static bool twin_was_faster(struct err *err)
+{
+    return err_set(err, ERR_CONFLICT,
+                   "a request with the same key was stored just now");
+}
+
+static enum attempt append(struct work *work,
+                           const struct command_request *request,
+                           struct command_result *out, struct err *err)
+{
+    uint64_t lineage = work->fold.folded->lineage;
+    struct append_result stored;
+
+    if (!submit(work, request, out, &stored, err)) {
+        fold_drop(&work->fold);
+        return may_try_again(work, lineage, request, err) ? ATTEMPT_AGAIN
+                                                          : ATTEMPT_FAILED;
+    }
+    if (stored.idempotent) {
+        fold_drop(&work->fold);
+        (void)twin_was_faster(err);
+        return ATTEMPT_FAILED;
+    }
+    complete_events(out, &stored);
+    out->version = stored.version;
+    keep_state(work, out);
+    return ATTEMPT_DONE;
 }
 
 static enum attempt try_command(struct work *work,
                                 const struct command_request *request,
                                 struct command_result *out, struct err *err)
 {
+    struct folded base;
+
     *out = (struct command_result){0};
     if (!ensure_state(work, err))
         return ATTEMPT_FAILED;
-    if (request->version_given && request->version != work->entry->version) {
+    base = *work->fold.folded;
+    if (request->version_given && request->version != base.version) {
         (void)version_mismatch(work, request, err);
-        return without_append(work, false);
+        return without_append(work, &base, false, err);
     }
     if (!run_script(work, request, out, err))
-        return without_events(work, err);
-    if (out->count == 0)
-        return without_append(work, true);
-    if (append(work, out, err))
-        return ATTEMPT_DONE;
-    drop(work);
-    return err->code == ERR_VERSION_CONFLICT && !request->version_given
-               ? ATTEMPT_AGAIN
-               : ATTEMPT_FAILED;
+        return without_events(work, &base, err);
+    if (out->count == 0 && request->key == NULL)
+        return without_append(work, &base, true, err);
+    return append(work, request, out, err);
 }
 
-bool aggregate_command(struct aggregates *aggregates,
-                       const struct command_request *request,
-                       struct arena *arena, struct command_result *out,
-                       struct err *err)
+static enum attempt try_often(struct work *work,
+                              const struct command_request *request,
+                              struct command_result *out, struct err *err)
 {
-    enum attempt end = ATTEMPT_AGAIN;
+    enum attempt attempt = ATTEMPT_AGAIN;
+
+    for (int i = 0; i < ATTEMPTS && attempt == ATTEMPT_AGAIN; i++)
+        attempt = try_command(work, request, out, err);
+    return attempt;
+}
+
+/* ---- reading ---- */
+
+/* The state as it was at `at`, beside what is cached; `*version_out` is less
+ * when the stream does not go so far. */
+static bool read_past(struct aggregates *aggregates, struct str type,
+                      struct str id, uint64_t at, struct arena *arena,
+                      uint64_t *version_out, struct str *state_out,
+                      struct err *err)
+{
+    struct folded folded = NOT_FOLDED;
+    struct fold fold;
+    bool ok;
+
+    if (!find_fold(aggregates, type, id, &fold, err))
+        return false;
+    fold.folded = &folded;
+    ok = fold_read(&fold, at, arena, version_out, state_out, err);
+    fold_drop(&fold);
+    return ok;
+}
+
+static bool read_now(struct aggregates *aggregates, struct str type,
+                     struct str id, struct arena *arena, uint64_t *version_out,
+                     struct str *state_out, struct err *err)
+{
     struct work work;
+    bool ok;
 
-    if (!work_begin(&work, aggregates, request->aggregate_type,
-                    request->aggregate_id, arena, err))
+    if (!work_begin(&work, aggregates, type, id, arena, err))
         return false;
-    for (int i = 0; end == ATTEMPT_AGAIN && i < ATTEMPTS; i++)
-        end = try_command(&work, request, out, err);
+    ok = fold_read(&work.fold, UINT64_MAX, arena, version_out, state_out, err);
+    if (ok)
+        fold_offer_snapshot(&work.fold);
     work_end(&work);
-    return end == ATTEMPT_DONE;
-}
-
-/* ---- state for readers ---- */
-
-/* `*lost_out` says that the state went away since it was folded. */
-static bool encode_folded(struct work *work, uint64_t *version_out,
-                          struct str *state_out, bool *lost_out,
-                          struct err *err)
-{
-    struct vm *vm = slot_enter(work->slot, err);
-    bool ok = vm != NULL;
-
-    *lost_out = false;
-    if (!ok)
-        return false;
-    *lost_out = !slot_has_state(work->slot, work->entry);
-    *version_out = work->entry->version;
-    ok = *lost_out ? state_lost(err)
-                   : encode_state(vm, work->entry->state, work->arena,
-                                  state_out, err);
-    slot_leave(work->slot);
     return ok;
 }
 
-static bool read_state(struct work *work, uint64_t at, uint64_t *version_out,
-                       struct str *state_out, struct err *err)
-{
-    bool lost = true;
-    bool ok = false;
-
-    for (int i = 0; lost && i < ATTEMPTS; i++) {
-        if (!fold(work, at, err))
-            return false;
-        ok = encode_folded(work, version_out, state_out, &lost, err);
-    }
-    return ok;
-}
-
-static bool no_such_version(const struct work *work, uint64_t at,
+static bool no_such_version(struct str type, struct str id, uint64_t at,
                             uint64_t version, struct err *err)
 {
     if (version == 0)
         return err_set(err, ERR_NOT_FOUND, "%.*s/%.*s does not exist",
-                       STR_ARG(work->decl->type), STR_ARG(work->entry->id));
+                       STR_ARG(type), STR_ARG(id));
     return err_set(err, ERR_NOT_FOUND, "%.*s/%.*s is at version %llu, not %llu",
-                   STR_ARG(work->decl->type), STR_ARG(work->entry->id),
-                   (unsigned long long)version, (unsigned long long)at);
+                   STR_ARG(type), STR_ARG(id), (unsigned long long)version,
+                   (unsigned long long)at);
 }
 
 bool aggregate_state(struct aggregates *aggregates, struct str type,
@@ -443,19 +384,107 @@ bool aggregate_state(struct aggregates *aggregates, struct str type,
                      uint64_t *version_out, struct str *state_out,
                      struct err *err)
 {
-    struct work work;
-    bool ok;
+    bool is_now = at == AGGREGATE_NOW;
 
-    if (!work_begin(&work, aggregates, type, id, arena, err))
+    if (is_now ? !read_now(aggregates, type, id, arena, version_out, state_out,
+                           err)
+               : !read_past(aggregates, type, id, at, arena, version_out,
+                            state_out, err))
         return false;
-    if (at != AGGREGATE_NOW)
-        drop(&work); /* the cached state may be past it */
-    ok = read_state(&work, at, version_out, state_out, err);
-    if (ok &&
-        (*version_out == 0 || (at != AGGREGATE_NOW && *version_out != at)))
-        ok = no_such_version(&work, at, *version_out, err);
-    if (at != AGGREGATE_NOW)
-        drop(&work); /* what is cached is the end of a stream, always */
+    return (*version_out > 0 && (is_now || *version_out == at)) ||
+           no_such_version(type, id, at, *version_out, err);
+}
+
+/* ---- requests that come again ---- */
+
+/* The first answer once more: its events from the log, the state as of the
+ * last of them. */
+static bool repeat(struct aggregates *aggregates,
+                   const struct command_request *request,
+                   const struct request_mark *mark, struct arena *arena,
+                   struct command_result *out, struct err *err)
+{
+    uint64_t until = mark->first_version + mark->count - 1;
+
+    *out = (struct command_result){.idempotent = true, .count = mark->count};
+    return repeat_events(aggregates->options.store, request->aggregate_type,
+                         request->aggregate_id, mark, arena, &out->events,
+                         err) &&
+           read_past(aggregates, request->aggregate_type, request->aggregate_id,
+                     until, arena, &out->version, &out->state, err);
+}
+
+enum lookup { LOOKUP_FAILED, LOOKUP_NONE, LOOKUP_FOUND };
+
+static enum lookup look_up(struct aggregates *aggregates,
+                           const struct command_request *request,
+                           struct arena *arena, struct request_mark *out,
+                           struct err *err)
+{
+    bool found = false;
+
+    if (request->key != NULL &&
+        !repeat_find(aggregates->options.store, request->key, arena, out,
+                     &found, err))
+        return LOOKUP_FAILED;
+    return found ? LOOKUP_FOUND : LOOKUP_NONE;
+}
+
+/* After a refusal or an error a twin may have been stored meanwhile, and what
+ * it did may be just what refused this one. */
+static bool repeat_or_fail(struct aggregates *aggregates,
+                           const struct command_request *request,
+                           struct arena *arena, struct command_result *out,
+                           struct err *err)
+{
+    struct request_mark mark;
+    struct err trouble;
+
+    if (err_may_retry(err->code))
+        return false;
+    switch (look_up(aggregates, request, arena, &mark, &trouble)) {
+    case LOOKUP_FOUND:
+        return repeat(aggregates, request, &mark, arena, out, err);
+    case LOOKUP_FAILED:
+        *err = trouble;
+        break;
+    case LOOKUP_NONE:
+        break;
+    }
+    return false;
+}
+
+static bool run_command(struct aggregates *aggregates,
+                        const struct command_request *request,
+                        struct arena *arena, struct command_result *out,
+                        struct err *err)
+{
+    struct work work;
+    enum attempt attempt;
+
+    if (!work_begin(&work, aggregates, request->aggregate_type,
+                    request->aggregate_id, arena, err))
+        return false;
+    attempt = try_often(&work, request, out, err);
     work_end(&work);
-    return ok;
+    return attempt == ATTEMPT_DONE ||
+           repeat_or_fail(aggregates, request, arena, out, err);
+}
+
+bool aggregate_command(struct aggregates *aggregates,
+                       const struct command_request *request,
+                       struct arena *arena, struct command_result *out,
+                       struct err *err)
+{
+    struct request_mark mark;
+
+    switch (look_up(aggregates, request, arena, &mark, err)) {
+    case LOOKUP_FOUND:
+        return repeat(aggregates, request, &mark, arena, out, err);
+    case LOOKUP_NONE:
+        return run_command(aggregates, request, arena, out, err);
+    case LOOKUP_FAILED:
+        break;
+    }
+    return false;
 }

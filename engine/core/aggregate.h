@@ -8,32 +8,30 @@
  * lock is free and the aggregate is marked busy, so commands on one aggregate
  * queue in order of arrival while others of the slot go on.
  *
- *   load      the cached state, else the stream from its beginning
+ *   repeat    with an `Idempotency-Key` that is stored: its answer, again
+ *   load      the cached state, else a snapshot and what came behind it
  *   run       the script's command; `emit` applies what it emits
  *   append    with the expected version of the state
- *   keep      the state is the cache's new one; after a refusal, an error or
- *             a conflict it is dropped
+ *   keep      the state is the cache's new one; once something was applied to
+ *             it that was not stored, it is dropped
  *
  * A version conflict without `If-Match` (another instance was faster) is tried
  * again from `load`, 5 times.
+ *
+ * Aggregates with `snapshot_every` leave snapshots behind a command's append,
+ * and behind a read that had to fold much.
  */
-#include "core/append_queue.h"
-#include "core/script_set.h"
+#include "core/aggregate_fold.h"
 
 struct aggregates;
 
-struct aggregates_options {
-    struct store *store; /* borrowed, as the next two */
-    struct append_queue *queue;
-    struct script_set *scripts;  /* a reference is taken */
-    uint32_t command_timeout_ms; /* of one run or one page of apply */
-    uint32_t append_timeout_ms;
-};
-
-/* Worlds of the slots are made at their first use. */
+/* Worlds of the slots are made at their first use; a reference to the scripts
+ * is taken. */
 struct aggregates *aggregates_new(const struct aggregates_options *options);
 /* When no request is on its way any more; NULL is fine. */
 void aggregates_free(struct aggregates *aggregates);
+/* Forgets every state that no request is working on; changes no answer. */
+void aggregates_forget(struct aggregates *aggregates);
 
 struct command_request {
     struct str aggregate_type;
@@ -43,6 +41,7 @@ struct command_request {
     bool version_given; /* If-Match: a conflict is the answer */
     uint64_t version;
     struct str tenant_id, actor_id, correlation_id, causation_id, metadata;
+    const struct append_key *key; /* NULL without an `Idempotency-Key` */
 };
 
 struct command_result { /* everything is in the caller's arena */
@@ -50,10 +49,12 @@ struct command_result { /* everything is in the caller's arena */
     struct event *events; /* complete, as stored */
     size_t count;
     struct str state; /* JSON */
+    bool idempotent;  /* the answer of an earlier request with this key */
 };
 
 /* Runs a command; any thread, blocks on the append.  ERR_NOT_FOUND for a type
- * or command that does not exist; see vm_command_run and append_submit. */
+ * or command that does not exist, ERR_IDEMPOTENCY for a key that stands for
+ * another request; see vm_command_run and append_submit. */
 bool aggregate_command(struct aggregates *aggregates,
                        const struct command_request *request,
                        struct arena *arena, struct command_result *out,

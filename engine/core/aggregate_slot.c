@@ -63,7 +63,7 @@ static void evict(struct aggregate_slot *slot)
             return;
         if (is_claimed(entry))
             continue;
-        slot_drop_state(slot, entry);
+        slot_drop_state(slot, &entry->folded);
         entry_free(slot, entry);
     }
 }
@@ -77,7 +77,7 @@ static struct aggregate_entry *add(struct aggregate_slot *slot, size_t script,
     memcpy(text, id.ptr, id.len);
     entry->id = str_n(text, id.len);
     entry->script = script;
-    entry->state = -1;
+    entry->folded = NOT_FOLDED;
     list_append(&slot->entries, &entry->link);
     slot->entry_count++;
     return entry;
@@ -136,6 +136,7 @@ static bool make_world(struct aggregate_slot *slot, struct err *err)
         .memory_bytes = slot->scripts->memory_bytes,
         .load_timeout_ms = 5000,
         .modules = slot->scripts->aggregate_tree,
+        .any_events = slot->scripts->any_events,
     };
 
     vm_free(slot->vm);
@@ -157,13 +158,7 @@ static void relieve(struct aggregate_slot *slot)
 
     if (vm_memory_bytes(slot->vm) < half)
         return;
-    list_each (&slot->entries, item) {
-        struct aggregate_entry *entry =
-            LIST_ITEM(item, struct aggregate_entry, link);
-
-        if (!is_claimed(entry))
-            slot_drop_state(slot, entry);
-    }
+    slot_forget(slot);
     vm_rest(slot->vm);
 }
 
@@ -186,17 +181,26 @@ void slot_leave(struct aggregate_slot *slot)
 }
 
 bool slot_has_state(const struct aggregate_slot *slot,
-                    const struct aggregate_entry *entry)
+                    const struct folded *folded)
 {
-    return entry->world == slot->world && entry->state >= 0 &&
+    return folded->world == slot->world && folded->state >= 0 &&
            slot->vm != NULL && !vm_is_broken(slot->vm);
 }
 
-void slot_drop_state(struct aggregate_slot *slot, struct aggregate_entry *entry)
+void slot_drop_state(struct aggregate_slot *slot, struct folded *folded)
 {
-    if (slot_has_state(slot, entry))
-        vm_state_drop(slot->vm, entry->state);
-    entry->world = 0;
-    entry->state = -1;
-    entry->version = 0;
+    if (slot_has_state(slot, folded))
+        vm_state_drop(slot->vm, folded->state);
+    *folded = NOT_FOLDED;
+}
+
+void slot_forget(struct aggregate_slot *slot)
+{
+    list_each (&slot->entries, item) {
+        struct aggregate_entry *entry =
+            LIST_ITEM(item, struct aggregate_entry, link);
+
+        if (!is_claimed(entry))
+            slot_drop_state(slot, &entry->folded);
+    }
 }

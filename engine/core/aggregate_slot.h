@@ -8,7 +8,7 @@
  * on the entry without the lock; the Lua world needs the lock, always.
  *
  * A world that broke (deadline, memory) is replaced by the next use, and every
- * state in it is gone: an entry whose `world` is not the slot's has no state.
+ * state in it is gone: what has another `world` than the slot has no state.
  */
 #include "base/list.h"
 #include "core/script_set.h"
@@ -16,6 +16,18 @@
 #include "vm/vm_aggregate.h"
 
 #define SLOT_CACHE 64
+
+/* A state and what it was folded from.  Belongs to one thread at a time; the
+ * state itself needs the lock of the slot whose world it lives in. */
+struct folded {
+    uint64_t world; /* in which `state` lives; 0: no state */
+    int state;
+    uint64_t version;    /* of the last event in it */
+    struct uuid last_id; /* of that event; nil when it was not read */
+    uint64_t lineage;    /* of the log when the fold began */
+    uint64_t snapshot;   /* version of the newest snapshot known of; or 0 */
+};
+#define NOT_FOLDED ((struct folded){.state = -1})
 
 struct aggregate_entry {
     struct list link; /* in slot->entries, least recently used first */
@@ -25,9 +37,7 @@ struct aggregate_entry {
     uint64_t next_ticket;
     uint64_t serving;
     /* --- the claim's holder --- */
-    uint64_t world; /* in which `state` lives; 0: no state */
-    int state;
-    uint64_t version; /* of the state */
+    struct folded folded;
 };
 
 struct aggregate_slot {
@@ -60,7 +70,8 @@ void slot_leave(struct aggregate_slot *slot) TSA(no_thread_safety_analysis);
 
 /* Under the lock. */
 bool slot_has_state(const struct aggregate_slot *slot,
-                    const struct aggregate_entry *entry);
-/* Forgets the entry's state. */
-void slot_drop_state(struct aggregate_slot *slot,
-                     struct aggregate_entry *entry);
+                    const struct folded *folded);
+/* Forgets the state and all that was known of it. */
+void slot_drop_state(struct aggregate_slot *slot, struct folded *folded);
+/* Forgets every state that nobody has claimed. */
+void slot_forget(struct aggregate_slot *slot);

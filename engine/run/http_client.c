@@ -77,15 +77,25 @@ struct http_client *http_client_new(const char *base_url, struct err *err)
     return client;
 }
 
-void http_client_set_token(struct http_client *client, const char *token)
+void http_client_set_header(struct http_client *client, const char *name,
+                            const char *value)
 {
     struct buf header = {0};
 
-    buf_printf(&header, "Authorization: Bearer %s", token);
+    buf_printf(&header, "%s: %s", name, value);
     client->headers = curl_slist_append(client->headers, header.ptr);
     CHECK(client->headers != NULL);
     curl_easy_setopt(client->curl, CURLOPT_HTTPHEADER, client->headers);
     buf_done(&header);
+}
+
+void http_client_set_token(struct http_client *client, const char *token)
+{
+    struct buf value = {0};
+
+    buf_printf(&value, "Bearer %s", token);
+    http_client_set_header(client, "Authorization", value.ptr);
+    buf_done(&value);
 }
 
 void http_client_free(struct http_client *client)

@@ -11,7 +11,10 @@ struct http_client;
 /* `base_url`: http://host:port, without a path. */
 struct http_client *http_client_new(const char *base_url,
                                     struct err *err) MUST_USE;
-/* Shows this bearer token from now on; copied.  Once, before the first call. */
+/* Sends this header from now on; copied.  Once each, before the first call. */
+void http_client_set_header(struct http_client *client, const char *name,
+                            const char *value);
+/* Shows this bearer token from now on, likewise. */
 void http_client_set_token(struct http_client *client, const char *token);
 void http_client_free(struct http_client *client);
 

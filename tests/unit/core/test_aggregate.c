@@ -1,26 +1,6 @@
 /* For nftw. */
 #define _GNU_SOURCE
-#include "base/clock.h"
-#include "base/log.h"
-#include "base/mem.h"
-#include "core/aggregate.h"
-#include "store/store_ops.h"
-#include "unit/core/folder.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-/*
- * Commands against a real store: SQLite, and PostgreSQL when a server is given.
- * Two engines on one store are two queues with two sets of aggregates: each has
- * its own caches and knows nothing of the other's.
- */
-
-#define ENGINES 2
+#include "unit/core/aggregate_rig.h"
 
 static const char order_lua[] =
     "return {\n"
@@ -99,236 +79,15 @@ static const char counter_lua[] =
     "  },\n"
     "}\n";
 
-struct engine {
-    struct head *head;
-    struct append_queue *queue;
-    struct aggregates *aggregates;
-};
-
-struct rig {
-    struct folder folder;
-    struct store *store;
-    struct script_set *scripts;
-    struct engine engines[ENGINES];
-    char prefix[UUID_TEXT_SIZE]; /* of this test's ids */
-    struct arena arena;          /* of the test's own thread */
-};
-
-static const char *postgres_url; /* NULL: SQLite */
-
-static struct store *open_store(const struct folder *folder)
-{
-    const char *file = folder_path(folder, "log.db");
-    struct arena arena = {0};
-    struct store_options options = {
-        .url = postgres_url != NULL ? postgres_url
-                                    : arena_printf(&arena, "sqlite:%s", file),
-        .read_schema = "public",
-        .pool_size = 20,
-        .pool_timeout_ms = 30000,
-        .statement_timeout_ms = 30000,
-    };
-    struct store *store;
-    struct err err;
-    uint32_t steps;
-
-    store = store_open(&options, &err);
-    if (store == NULL || !store_migrate(store, &steps, &err))
-        fail_msg("%s", err.text);
-    arena_done(&arena);
-    return store;
-}
-
-static void start_engine(const struct rig *rig, struct engine *engine)
-{
-    struct append_options append = {.store = rig->store, .max_waiting = 1000};
-    struct err err;
-
-    engine->head = head_new();
-    append.head = engine->head;
-    engine->queue = append_queue_start(&append, &err);
-    assert_non_null(engine->queue);
-    engine->aggregates = aggregates_new(&(struct aggregates_options){
-        .store = rig->store,
-        .queue = engine->queue,
-        .scripts = rig->scripts,
-        .command_timeout_ms = 300,
-        .append_timeout_ms = 30000,
-    });
-}
-
-static struct rig *rig_new(void)
-{
-    struct rig *rig = NEW(struct rig);
-    struct script_set_options options = {.memory_bytes = 64u << 20,
-                                         .projections = "no/such/folder"};
-
-    rig->folder = folder_new();
-    folder_write(&rig->folder, "order.lua", order_lua);
-    folder_write(&rig->folder, "counter.lua", counter_lua);
-    options.aggregates = rig->folder.path;
-    rig->scripts = script_set_load(&options);
-    if (rig->scripts->fault_count > 0)
-        fail_msg("%s", rig->scripts->faults[0].text);
-    rig->store = open_store(&rig->folder);
-    for (size_t i = 0; i < ENGINES; i++)
-        start_engine(rig, &rig->engines[i]);
-    uuid_format(uuid_new(), rig->prefix);
-    return rig;
-}
-
-static void rig_free(struct rig *rig)
-{
-    for (size_t i = 0; i < ENGINES; i++) {
-        aggregates_free(rig->engines[i].aggregates);
-        append_queue_stop(rig->engines[i].queue, clock_us() + 10000000);
-        head_free(rig->engines[i].head);
-    }
-    store_close(rig->store);
-    script_set_unref(rig->scripts);
-    folder_remove(&rig->folder);
-    arena_done(&rig->arena);
-    mem_free(rig);
-}
-
-/* ---- short ways ---- */
-
-/* An aggregate as one engine sees it. */
-struct at {
-    struct rig *rig;
-    size_t engine;
-    const char *type;
-    const char *name;
-};
-
-static struct at counter(struct rig *rig, const char *name)
-{
-    return (struct at){.rig = rig, .type = "Counter", .name = name};
-}
-
-static struct at on_engine(struct at at, size_t engine)
-{
-    at.engine = engine;
-    return at;
-}
-
-static struct str id_of(struct at at, struct arena *arena)
-{
-    return str_of(arena_printf(arena, "%s-%s", at.rig->prefix, at.name));
-}
-
-/* Any thread. */
-static bool run_in(struct at at, const char *command, const char *input,
-                   const uint64_t *version, struct arena *arena,
-                   struct command_result *out, struct err *err)
-{
-    struct command_request request = {
-        .aggregate_type = str_of(at.type),
-        .aggregate_id = id_of(at, arena),
-        .command = str_of(command),
-        .input = str_of(input),
-        .version_given = version != NULL,
-        .version = version != NULL ? *version : 0,
-        .tenant_id = STR_NONE,
-        .actor_id = STR("somebody"),
-        .correlation_id = STR_NONE,
-        .causation_id = STR_NONE,
-        .metadata = STR("{}"),
-    };
-
-    return aggregate_command(at.rig->engines[at.engine].aggregates, &request,
-                             arena, out, err);
-}
-
-/* The rest is for the test's own thread. */
-static struct command_result run(struct at at, const char *command,
-                                 const char *input)
-{
-    struct command_result result;
-    struct err err;
-
-    if (!run_in(at, command, input, NULL, &at.rig->arena, &result, &err))
-        fail_msg("%s: %s", command, err.text);
-    return result;
-}
-
-static struct err refused(struct at at, const char *command, const char *input,
-                          enum err_code code)
-{
-    struct command_result result;
-    struct err err = {0};
-
-    assert_false(
-        run_in(at, command, input, NULL, &at.rig->arena, &result, &err));
-    if (err.code != code)
-        fail_msg("%s: %s", err_name(err.code), err.text);
-    return err;
-}
-
-static void assert_state_at(struct at at, uint64_t version, const char *state)
-{
-    struct arena *arena = &at.rig->arena;
-    struct str text;
-    uint64_t got;
-    struct err err;
-
-    if (!aggregate_state(at.rig->engines[at.engine].aggregates, str_of(at.type),
-                         id_of(at, arena), version, arena, &got, &text, &err))
-        fail_msg("%s", err.text);
-    if (version != AGGREGATE_NOW)
-        assert_int_equal(got, version);
-    assert_string_equal(text.ptr, state);
-}
-
-static void assert_state(struct at at, const char *state)
-{
-    assert_state_at(at, AGGREGATE_NOW, state);
-}
-
-static void assert_no_state(struct at at, uint64_t version)
-{
-    struct arena *arena = &at.rig->arena;
-    struct str text;
-    uint64_t got;
-    struct err err;
-
-    assert_false(aggregate_state(at.rig->engines[at.engine].aggregates,
-                                 str_of(at.type), id_of(at, arena), version,
-                                 arena, &got, &text, &err));
-    assert_int_equal(err.code, ERR_NOT_FOUND);
-}
-
-/* Appends behind the engine's back. */
-static void append_raw(struct at at, const char *type, struct str data)
-{
-    struct event event = {
-        .event_id = uuid_new(),
-        .event_type = str_of(type),
-        .event_version = 1,
-        .data = data,
-        .metadata = STR("{}"),
-        .occurred_at_us = clock_wall_us(),
-    };
-    struct append_request request = {
-        .aggregate_type = str_of(at.type),
-        .aggregate_id = id_of(at, &at.rig->arena),
-        .events = &event,
-        .count = 1,
-    };
-    struct append_result result;
-    struct err err;
-
-    if (!append_submit(at.rig->engines[at.engine].queue, &request, 30000,
-                       &result, &err))
-        fail_msg("%s", err.text);
-}
+static const char *const scripts[] = {"order.lua", order_lua, "counter.lua",
+                                      counter_lua, NULL};
 
 /* ---- one engine ---- */
 
 static void
 the_order_of_the_contract_is_created_and_shipped(void **state UNUSED)
 {
-    struct rig *rig = rig_new();
+    struct rig *rig = rig_new(scripts);
     struct at order = {.rig = rig, .type = "Order", .name = "o"};
     static const char ship[] = "{\"tracking_number\":\"T-1\"}";
     static const char create[] = "{\"customer_id\":\"c-1\",\"total\":12.50}";
@@ -366,7 +125,7 @@ the_order_of_the_contract_is_created_and_shipped(void **state UNUSED)
 static void
 what_was_emitted_before_a_refusal_leaves_nothing(void **state UNUSED)
 {
-    struct rig *rig = rig_new();
+    struct rig *rig = rig_new(scripts);
     struct at c = counter(rig, "c");
 
     refused(c, "add_and_reject", "{}", ERR_REJECTED);
@@ -384,7 +143,7 @@ what_was_emitted_before_a_refusal_leaves_nothing(void **state UNUSED)
 
 static void what_does_not_exist_is_named(void **state UNUSED)
 {
-    struct rig *rig = rig_new();
+    struct rig *rig = rig_new(scripts);
     struct at c = counter(rig, "c");
     struct at nowhere = {.rig = rig, .type = "Cart", .name = "x"};
     struct err err;
@@ -402,7 +161,7 @@ static void what_does_not_exist_is_named(void **state UNUSED)
 static void
 a_command_that_emits_nothing_tells_version_and_state(void **state UNUSED)
 {
-    struct rig *rig = rig_new();
+    struct rig *rig = rig_new(scripts);
     struct at c = counter(rig, "c");
     struct command_result result;
 
@@ -416,7 +175,7 @@ a_command_that_emits_nothing_tells_version_and_state(void **state UNUSED)
 
 static void states_of_the_past_are_folded_and_not_kept(void **state UNUSED)
 {
-    struct rig *rig = rig_new();
+    struct rig *rig = rig_new(scripts);
     struct at c = counter(rig, "c");
 
     run(c, "add_many", "{\"count\":5}");
@@ -434,7 +193,7 @@ static void states_of_the_past_are_folded_and_not_kept(void **state UNUSED)
 
 static void a_stream_of_five_thousand_events_is_folded(void **state UNUSED)
 {
-    struct rig *rig = rig_new();
+    struct rig *rig = rig_new(scripts);
     struct at c = counter(rig, "c");
 
     for (int i = 0; i < 5; i++)
@@ -450,7 +209,7 @@ static void a_stream_of_five_thousand_events_is_folded(void **state UNUSED)
  * short is not the end. */
 static void a_stream_of_large_events_is_folded_whole(void **state UNUSED)
 {
-    struct rig *rig = rig_new();
+    struct rig *rig = rig_new(scripts);
     struct at c = counter(rig, "c");
     size_t size = 1u << 20;
     char *pad = mem_alloc(size + 1);
@@ -475,7 +234,7 @@ static void a_stream_of_large_events_is_folded_whole(void **state UNUSED)
 
 static void a_version_that_is_given_must_be_the_streams(void **state UNUSED)
 {
-    struct rig *rig = rig_new();
+    struct rig *rig = rig_new(scripts);
     struct at c = counter(rig, "c");
     struct command_result result;
     struct err err;
@@ -498,7 +257,7 @@ static void a_version_that_is_given_must_be_the_streams(void **state UNUSED)
 static void
 a_version_that_is_given_is_compared_with_the_log(void **state UNUSED)
 {
-    struct rig *rig = rig_new();
+    struct rig *rig = rig_new(scripts);
     struct at a = counter(rig, "c");
     struct at b = on_engine(a, 1);
     struct command_result result;
@@ -523,7 +282,7 @@ a_version_that_is_given_is_compared_with_the_log(void **state UNUSED)
 
 static void a_conflict_with_another_engine_is_tried_again(void **state UNUSED)
 {
-    struct rig *rig = rig_new();
+    struct rig *rig = rig_new(scripts);
     struct at c = counter(rig, "c");
 
     for (uint64_t i = 1; i <= 20; i++)
@@ -534,7 +293,7 @@ static void a_conflict_with_another_engine_is_tried_again(void **state UNUSED)
 
 static void a_refusal_from_a_stale_state_is_not_believed(void **state UNUSED)
 {
-    struct rig *rig = rig_new();
+    struct rig *rig = rig_new(scripts);
     struct at a = counter(rig, "c");
     struct at b = on_engine(a, 1);
 
@@ -549,7 +308,7 @@ static void a_refusal_from_a_stale_state_is_not_believed(void **state UNUSED)
 
 static void an_acceptance_from_a_stale_state_is_not_stored(void **state UNUSED)
 {
-    struct rig *rig = rig_new();
+    struct rig *rig = rig_new(scripts);
     struct at a = counter(rig, "c");
     struct at b = on_engine(a, 1);
 
@@ -563,7 +322,7 @@ static void an_acceptance_from_a_stale_state_is_not_stored(void **state UNUSED)
 
 static void nothing_to_do_is_told_of_the_state_as_it_is(void **state UNUSED)
 {
-    struct rig *rig = rig_new();
+    struct rig *rig = rig_new(scripts);
     struct at a = counter(rig, "c");
     struct command_result result;
 
@@ -643,7 +402,7 @@ static void run_hands(struct hand *hands, size_t count)
 
 static void commands_on_one_aggregate_queue_up(void **state UNUSED)
 {
-    struct rig *rig = rig_new();
+    struct rig *rig = rig_new(scripts);
     struct hand hands[HANDS];
 
     for (size_t i = 0; i < HANDS; i++)
@@ -660,7 +419,7 @@ static void commands_on_one_aggregate_queue_up(void **state UNUSED)
 
 static void two_engines_never_pass_a_limit_together(void **state UNUSED)
 {
-    struct rig *rig = rig_new();
+    struct rig *rig = rig_new(scripts);
     struct hand hands[HANDS];
     int done = 0;
 
@@ -710,7 +469,7 @@ static void add_to_crowd(void *arg)
 
 static void what_fell_out_of_the_cache_is_folded_again(void **state UNUSED)
 {
-    struct rig *rig = rig_new();
+    struct rig *rig = rig_new(scripts);
     struct thread *threads[HANDS];
     struct crowd_hand hands[HANDS];
     struct err err;
@@ -734,7 +493,7 @@ static void what_fell_out_of_the_cache_is_folded_again(void **state UNUSED)
 static void
 a_command_that_runs_for_ever_is_stopped_and_harms_no_other(void **state UNUSED)
 {
-    struct rig *rig = rig_new();
+    struct rig *rig = rig_new(scripts);
     struct hand hands[HANDS];
     struct arena names = {0};
 
@@ -761,7 +520,7 @@ a_command_that_runs_for_ever_is_stopped_and_harms_no_other(void **state UNUSED)
 static void
 the_aggregate_itself_goes_on_after_its_world_broke(void **state UNUSED)
 {
-    struct rig *rig = rig_new();
+    struct rig *rig = rig_new(scripts);
     struct at c = counter(rig, "c");
 
     run(c, "add_many", "{\"count\":3}");
@@ -808,7 +567,7 @@ static struct at neighbour_of(struct at at)
 static void
 a_world_that_breaks_during_a_fold_costs_only_time(void **state UNUSED)
 {
-    struct rig *rig = rig_new();
+    struct rig *rig = rig_new(scripts);
     struct at c = counter(rig, "c");
 
     for (int i = 0; i < 3; i++)
@@ -831,7 +590,7 @@ a_world_that_breaks_during_a_fold_costs_only_time(void **state UNUSED)
 
 static void an_event_that_cannot_be_applied_names_its_place(void **state UNUSED)
 {
-    struct rig *rig = rig_new();
+    struct rig *rig = rig_new(scripts);
     struct at trap = counter(rig, "trap");
     struct at odd = counter(rig, "odd");
     struct err err;
@@ -877,13 +636,7 @@ int main(void)
         cmocka_unit_test(a_world_that_breaks_during_a_fold_costs_only_time),
         cmocka_unit_test(an_event_that_cannot_be_applied_names_its_place),
     };
-    int failed;
 
     log_setup(LOG_CRITICAL, LOG_FORMAT_TEXT, 2);
-    failed = cmocka_run_group_tests_name("aggregate sqlite", tests, NULL, NULL);
-    postgres_url = getenv("PERIGEE_TEST_PG_URL");
-    if (postgres_url != NULL)
-        failed += cmocka_run_group_tests_name("aggregate postgresql", tests,
-                                              NULL, NULL);
-    return failed;
+    return RUN_ON_BOTH_STORES("aggregate", tests);
 }

@@ -77,7 +77,7 @@ static void the_least_recently_used_make_room(void **state UNUSED)
     rig_init(&rig);
     slot_release(&rig.slot, slot_claim(&rig.slot, 0, STR("rare")));
     hot = slot_claim(&rig.slot, 0, STR("hot"));
-    hot->version = 7; /* what is cached of it */
+    hot->folded.version = 7; /* what is cached of it */
     slot_release(&rig.slot, hot);
     for (size_t i = 0; i < 200; i++) {
         claim_and_release(&rig, i);
@@ -85,7 +85,7 @@ static void the_least_recently_used_make_room(void **state UNUSED)
         assert_true(rig.slot.entry_count <= SLOT_CACHE);
     }
     hot = slot_claim(&rig.slot, 0, STR("hot"));
-    assert_int_equal(hot->version, 7);
+    assert_int_equal(hot->folded.version, 7);
     slot_release(&rig.slot, hot);
     assert_false(is_cached(&rig, 0, STR("rare")));
     rig_done(&rig);
