@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PAGE_LIMIT 1000
@@ -22,8 +23,8 @@ struct export
     const struct cli_args *args;
     struct door *door;
     FILE *out;
-    const char *path;   /* NULL: standard output */
-    struct buf partial; /* its name until it is whole */
+    const char *path;   /* as given; NULL: standard output */
+    struct buf partial; /* its name until it is whole; empty: it has its own */
     struct log_header header;
     uint64_t position; /* the last one written */
     struct progress progress;
@@ -32,18 +33,30 @@ struct export
 
 /* ---- the file ---- */
 
+/* A device or a pipe must not be replaced by a file. */
+static bool may_be_replaced(const char *path)
+{
+    struct stat about;
+
+    return stat(path, &about) != 0 || S_ISREG(about.st_mode);
+}
+
 static bool open_file(struct export *export, struct err *err)
 {
-    export->path = args_value(export->args, "file");
+    const char *name = export->path = args_value(export->args, "file");
+
     export->out = stdout;
-    if (export->path == NULL || strcmp(export->path, "-") == 0) {
+    if (name == NULL || strcmp(name, "-") == 0) {
         export->path = NULL;
         return true;
     }
-    buf_printf(&export->partial, "%s.partial", export->path);
-    export->out = fopen(export->partial.ptr, "we");
-    return export->out != NULL || err_set(err, ERR_USAGE, "%s: %s",
-                                          export->partial.ptr, strerror(errno));
+    if (may_be_replaced(name)) {
+        buf_printf(&export->partial, "%s.partial", name);
+        name = export->partial.ptr;
+    }
+    export->out = fopen(name, "we");
+    return export->out != NULL ||
+           err_set(err, ERR_USAGE, "%s: %s", name, strerror(errno));
 }
 
 static bool check_written(struct export *export, struct err *err)
@@ -58,7 +71,7 @@ static bool name_file(struct export *export, struct err *err)
 {
     if (!check_written(export, err))
         return false;
-    if (export->path == NULL)
+    if (export->partial.len == 0)
         return true;
     if (fsync(fileno(export->out)) == 0 &&
         rename(export->partial.ptr, export->path) == 0)

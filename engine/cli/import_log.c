@@ -114,7 +114,6 @@ static void show(struct importing *i)
                   i->lines.bytes, i->lines.size);
 }
 
-/* What stands before a line that is wrong is stored, and then named with it. */
 static bool take_lines(struct importing *i, struct err *err)
 {
     enum lines_end got;
