@@ -439,6 +439,26 @@ a_write_ahead_log_that_was_deleted_costs_one_refusal(void **state UNUSED)
     assert_int_equal(count_in(in_folder("x.db"), "perigee_events"), 5);
 }
 
+/* A reader that is lent knows the old one, whether it reads just now or not. */
+static void a_deleted_write_ahead_log_waits_for_loans(void **state UNUSED)
+{
+    struct bench bench = open_bench();
+    struct lite_conn *reader;
+
+    append_events(&bench, 3);
+    reader = lite_read_begin(bench.store, &bench.err);
+    assert_non_null(reader);
+    assert_int_equal(unlink(in_folder("x.db-wal")), 0);
+    assert_cannot_append(&bench, "write-ahead log");
+    assert_cannot_append(&bench, "write-ahead log");
+    lite_read_end(bench.store, reader);
+    assert_cannot_append(&bench, "write-ahead log");
+    append_events(&bench, 1);
+    assert_int_equal(head_of(&bench), 4);
+    close_bench(&bench);
+    assert_sound(in_folder("x.db"));
+}
+
 /* As long as somebody reads, the files cannot be changed for others. */
 static void a_deleted_write_ahead_log_waits_for_readers(void **state UNUSED)
 {
@@ -606,6 +626,7 @@ int main(void)
         lite_test(a_file_that_was_replaced_is_not_mixed_with_the_new_one),
         lite_test(a_file_that_was_renamed_is_the_same_log),
         lite_test(a_write_ahead_log_that_was_deleted_costs_one_refusal),
+        lite_test(a_deleted_write_ahead_log_waits_for_loans),
         lite_test(a_deleted_write_ahead_log_waits_for_readers),
         lite_test(a_damaged_file_is_called_that_until_it_is_repaired),
         lite_test(a_database_of_somebody_else_is_left_alone),
