@@ -4,7 +4,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/token.h"
-#include "run/http_client.h"
 
 #include <stdio.h>
 
@@ -174,6 +173,12 @@ static bool explain_token(struct err *err)
                    copy.text);
 }
 
+static bool fail_answered(int status, const struct buf *answer, struct err *err)
+{
+    door_problem(status, buf_as_str(answer), err);
+    return explain_token(err);
+}
+
 bool door_call(struct door *door, const char *method, const char *target,
                struct str body, struct buf *answer, struct err *err)
 {
@@ -185,11 +190,24 @@ bool door_call(struct door *door, const char *method, const char *target,
     else if (!http_client_call(door->remote, method, target, body, &status,
                                answer, err))
         return false;
-    if (status >= 300) {
-        door_problem(status, buf_as_str(answer), err);
-        return explain_token(err);
-    }
+    if (status >= 300)
+        return fail_answered(status, answer, err);
     return door->engine != NULL || check_answer(buf_as_str(answer), err);
+}
+
+bool door_stream(struct door *door, const char *target,
+                 const struct http_stream *stream, struct err *err)
+{
+    struct buf answer = {0};
+    int status = 0;
+    bool good;
+
+    CHECK(door->remote != NULL);
+    good = http_client_stream(door->remote, target, stream, &status, &answer,
+                              err) &&
+           (status == 200 || fail_answered(status, &answer, err));
+    buf_done(&answer);
+    return good;
 }
 
 /* ---- problem documents ---- */

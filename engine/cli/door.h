@@ -10,6 +10,7 @@
  * One thread at a time.
  */
 #include "cli/setup.h"
+#include "run/http_client.h"
 
 struct door;
 
@@ -26,6 +27,11 @@ bool door_set_key(struct door *door, const char *key, struct err *err) MUST_USE;
  * in `err`. */
 bool door_call(struct door *door, const char *method, const char *target,
                struct str body, struct buf *answer, struct err *err) MUST_USE;
+
+/* Takes an answer that goes on, from a running engine; failures are told as
+ * by door_call. */
+bool door_stream(struct door *door, const char *target,
+                 const struct http_stream *stream, struct err *err) MUST_USE;
 
 /* The engine in this process, or NULL when it is elsewhere. */
 struct engine *door_engine(struct door *door);

@@ -1,10 +1,10 @@
 /*
  * Events page by page, each printed as it comes.  A cursor goes on behind the
  * last one seen: a position of the log, or a version of one stream.  Following
- * is paging that does not stop at the end.
+ * is listening to a running engine, else paging that does not stop at the end.
  */
 #include "cli/commands.h"
-#include "cli/door.h"
+#include "cli/follow.h"
 #include "cli/interrupt.h"
 #include "cli/print.h"
 
@@ -143,6 +143,42 @@ static bool read_on(struct door *door, struct reading *reading, struct err *err)
     return ok || interrupted();
 }
 
+static bool take_followed(void *arg, struct json event)
+{
+    struct reading *reading = arg;
+
+    take_event(reading, event);
+    return reading->left > 0;
+}
+
+static bool follow_engine(struct door *door, struct reading *reading,
+                          struct err *err)
+{
+    const struct cli_args *args = reading->args;
+    struct follow follow = {
+        .door = door,
+        .event_type = args_value(args, "type"),
+        .aggregate_type = args_value(args, "aggregate-type"),
+        .after = reading->after,
+        .take = take_followed,
+        .arg = reading,
+    };
+
+    return reading->left == 0 || follow_run(&follow, err);
+}
+
+/* A running engine tells what comes, but not of one stream alone; a store is
+ * asked again and again. */
+static bool print_events(struct door *door, struct reading *reading,
+                         struct err *err)
+{
+    bool is_told = args_has(reading->args, "follow") &&
+                   reading->stream.len == 0 && door_engine(door) == NULL;
+
+    return is_told ? follow_engine(door, reading, err)
+                   : read_on(door, reading, err);
+}
+
 /* ---- usage ---- */
 
 static bool read_stream(struct reading *reading, struct err *err)
@@ -196,7 +232,7 @@ static int events(const struct cli_args *args)
     if (args_has(args, "follow"))
         interrupt_watch();
     door = door_open(args, &err);
-    ok = door != NULL && read_on(door, &reading, &err);
+    ok = door != NULL && print_events(door, &reading, &err);
     door_close(door);
     buf_done(&reading.stream);
     return ok ? CLI_DONE : door_fail(&err);

@@ -109,7 +109,7 @@ void http_client_free(struct http_client *client)
 }
 
 static void set_request(struct http_client *client, const char *method,
-                        const char *url, struct str body, struct buf *answer)
+                        const char *url, struct str body, void *receiver)
 {
     CURL *curl = client->curl;
 
@@ -122,28 +122,119 @@ static void set_request(struct http_client *client, const char *method,
     }
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
     curl_easy_setopt(curl, CURLOPT_URL, url);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, receiver);
     client->reason[0] = '\0';
+}
+
+static bool fail_unanswered(struct http_client *client, CURLcode failed,
+                            struct err *err)
+{
+    return err_set(err, ERR_STORE, "no answer from %s: %s", client->base_url,
+                   client->reason[0] != '\0' ? client->reason
+                                             : curl_easy_strerror(failed));
+}
+
+static CURLcode perform(struct http_client *client, const char *method,
+                        const char *path_and_query, struct str body,
+                        void *receiver, int *status_out)
+{
+    struct buf url = {0};
+    long status = 0;
+
+    buf_printf(&url, "%s%s", client->base_url, path_and_query);
+    set_request(client, method, url.ptr, body, receiver);
+    CURLcode failed = curl_easy_perform(client->curl);
+    buf_done(&url);
+    curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
+    *status_out = (int)status;
+    return failed;
 }
 
 bool http_client_call(struct http_client *client, const char *method,
                       const char *path_and_query, struct str body,
                       int *status_out, struct buf *answer_out, struct err *err)
 {
-    struct buf url = {0};
+    int status = 0;
+    CURLcode failed =
+        perform(client, method, path_and_query, body, answer_out, &status);
+
+    if (failed != CURLE_OK)
+        return fail_unanswered(client, failed, err);
+    *status_out = status;
+    return true;
+}
+
+/* ---- an answer that goes on ---- */
+
+struct streaming {
+    const struct http_stream *stream;
+    CURL *curl;
+    struct buf *answer; /* of another status */
+    bool enough;
+};
+
+/* Less than everything taken ends the transfer. */
+static size_t hand_out(char *bytes, size_t size, size_t count, void *arg)
+{
+    struct streaming *s = arg;
+    size_t len = size * count;
     long status = 0;
 
-    buf_printf(&url, "%s%s", client->base_url, path_and_query);
-    set_request(client, method, url.ptr, body, answer_out);
-    CURLcode failed = curl_easy_perform(client->curl);
-    buf_done(&url);
-    if (failed != CURLE_OK)
-        return err_set(err, ERR_STORE, "no answer from %s: %s",
-                       client->base_url,
-                       client->reason[0] != '\0' ? client->reason
-                                                 : curl_easy_strerror(failed));
+    curl_easy_getinfo(s->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (status != 200)
+        buf_add(s->answer, bytes, len);
+    else
+        s->enough = !s->stream->take(s->stream->arg, str_n(bytes, len));
+    return s->enough ? 0 : len;
+}
 
-    curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
-    *status_out = (int)status;
+static int ask_on(void *arg, curl_off_t down_all UNUSED, curl_off_t down UNUSED,
+                  curl_off_t up_all UNUSED, curl_off_t up UNUSED)
+{
+    struct streaming *s = arg;
+
+    s->enough = s->enough || !s->stream->go_on(s->stream->arg);
+    return s->enough;
+}
+
+static void begin_streaming(struct http_client *client, struct streaming *s)
+{
+    CURL *curl = client->curl;
+
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, 0L);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME,
+                     (long)s->stream->silence_seconds);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, hand_out);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, ask_on);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, s);
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+}
+
+static void end_streaming(struct http_client *client)
+{
+    CURL *curl = client->curl;
+
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, ANSWER_SECONDS);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, 0L);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, keep_answer);
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 1L);
+}
+
+bool http_client_stream(struct http_client *client, const char *path_and_query,
+                        const struct http_stream *stream, int *status_out,
+                        struct buf *answer_out, struct err *err)
+{
+    struct streaming s = {
+        .stream = stream, .curl = client->curl, .answer = answer_out};
+    int status = 0;
+
+    begin_streaming(client, &s);
+    CURLcode failed =
+        perform(client, "GET", path_and_query, STR_NONE, &s, &status);
+    end_streaming(client);
+    if (failed != CURLE_OK && !s.enough)
+        return fail_unanswered(client, failed, err);
+    *status_out = status;
     return true;
 }

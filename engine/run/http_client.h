@@ -24,3 +24,17 @@ bool http_client_call(struct http_client *client, const char *method,
                       const char *path_and_query, struct str body,
                       int *status_out, struct buf *answer_out,
                       struct err *err) MUST_USE;
+
+/* An answer that goes on. */
+struct http_stream {
+    bool (*take)(void *arg, struct str bytes); /* false: that is enough */
+    bool (*go_on)(void *arg); /* asked once a second; false: that is enough */
+    void *arg;
+    uint32_t silence_seconds; /* the connection is given up after that */
+};
+/* Sends a GET and hands out its answer as it comes, until it ends or was
+ * enough; an answer with another status than 200 is kept in `answer_out`
+ * instead.  False with ERR_STORE when there was none, or silence. */
+bool http_client_stream(struct http_client *client, const char *path_and_query,
+                        const struct http_stream *stream, int *status_out,
+                        struct buf *answer_out, struct err *err) MUST_USE;

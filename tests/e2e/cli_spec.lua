@@ -261,6 +261,36 @@ describe("the command line beside a server", function()
     process.wait(pid)
   end)
 
+  it("follows an engine that stops and comes back", function()
+    local process = require "process"
+    local clock = require "clock"
+    local path = engine.folder .. "/listened"
+    local port = server.free_port()
+    server.write_file(engine.config_path, (server.read_file(engine.config_path):gsub(
+      "127.0.0.1:0", "127.0.0.1:" .. port)))
+    engine:restart()
+    local after = engine:get("/api/log").json.head
+    local pid = process.spawn {
+      argv = { os.getenv("PERIGEE_BIN") or server.root .. "/build/perigee", "events", "--url",
+        "http://" .. engine.address, "--follow", "--json", "--after", tostring(after), "--limit", "3" },
+      without = "^PERIGEE_", cwd = engine.folder, stdout = path, stderr = path .. ".err",
+    }
+    for n = 1, 3 do
+      engine:append("Listened/1", { { event_type = "Listened", data = { n = n } } })
+      clock.wait_until("event " .. n .. " is printed", function()
+        return #records(server.read_file(path)) == n
+      end)
+      if n == 2 then
+        engine:restart()
+      end
+    end
+    assert.equal(0, process.wait(pid))
+    for n, event in ipairs(records(server.read_file(path))) do
+      assert.equal(after + n, event.position)
+    end
+    assert.matches("the connection ended; trying again", server.read_file(path .. ".err"))
+  end)
+
   it("says 1 when the server is gone", function()
     local url = "http://" .. engine.address
     engine:stop()
