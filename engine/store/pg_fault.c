@@ -14,11 +14,12 @@ static const struct {
     {"PGF01", PG_FAULT_FENCED},
     {"55P03", PG_FAULT_LOCKED},
     {"25006", PG_FAULT_STALE},  /* read only: the primary is another now */
+    {"0A000", PG_FAULT_STALE},  /* likewise at `begin`; or a plan whose table was
+                                   made anew: prepare it again */
     {"26000", PG_FAULT_STALE},  /* somebody discarded our statements */
     {"42P07", PG_FAULT_EXISTS},
     {"42",    PG_FAULT_SETUP},
     {"3F",    PG_FAULT_SETUP},
-    {"0A",    PG_FAULT_SETUP},
 };
 /* clang-format on */
 

@@ -37,6 +37,14 @@ local function new_postgresql()
   }, database)
 end
 
+-- One that somebody else made, and takes away.
+function database.at(url)
+  local path = url:match("^sqlite:(.*)")
+  return setmetatable({
+    store = path and "sqlite" or "postgresql", url = url, path = path, is_foreign = true,
+  }, database)
+end
+
 -- `store` is "sqlite" or "postgresql"; `folder` is where a file goes.
 function database.new(store, folder)
   if store == "postgresql" then
@@ -95,7 +103,7 @@ end
 
 function database:drop()
   self:close()
-  if self.store == "postgresql" then
+  if self.store == "postgresql" and not self.is_foreign then
     run_on_server(("drop database if exists %s with (force)"):format(self.name))
   end
 end
