@@ -24,7 +24,8 @@
 #define SKIP_MAX_BYTES 8192
 /* How much of a longer one is taken before the connection is closed: closing
  * on unread bytes resets it, and the client might never see its answer. */
-#define LINGER_MAX_BYTES ((uint64_t)8 << 20)
+#define LINGER_MAX_BYTES   ((uint64_t)8 << 20)
+#define LINGER_TIME_MAX_MS 5000
 
 /* An answer must be taken within this, by a client that wants it. */
 #define SEND_TIME_MAX_MS 60000
@@ -266,9 +267,17 @@ static void write_headers(struct exchange *x)
     buf_text(out, "\r\n");
 }
 
+static void linger(struct exchange *x)
+{
+    cut_after(x, CUT_READING, LINGER_TIME_MAX_MS);
+    body_skip(x->conn, LINGER_MAX_BYTES);
+    cutter_forget(x->server->cutter, &x->cut);
+}
+
 static void send_reply(struct exchange *x)
 {
     struct buf *out = &x->thread->out;
+    bool sent;
 
     buf_clear(out);
     write_headers(x);
@@ -277,11 +286,12 @@ static void send_reply(struct exchange *x)
     if (x->close)
         mg_disable_connection_keep_alive(x->conn);
     cut_after(x, CUT_BOTH, SEND_TIME_MAX_MS);
-    if (mg_write(x->conn, out->ptr, out->len) <= 0)
+    sent = mg_write(x->conn, out->ptr, out->len) > 0;
+    cutter_forget(x->server->cutter, &x->cut);
+    if (!sent)
         mg_disable_connection_keep_alive(x->conn);
     else if (x->close && x->unread)
-        body_skip(x->conn, LINGER_MAX_BYTES);
-    cutter_forget(x->server->cutter, &x->cut);
+        linger(x);
 }
 
 /* ---- an answer that goes on ---- */
@@ -444,6 +454,7 @@ void exchange_fail(struct http_port *port, struct http_thread *thread,
     struct str method = str_of(info != NULL ? info->request_method : NULL);
     struct err err;
 
+    x.request.method = method; /* HEAD gets no body even then */
     if (is_token(method) && !is_known_method(method) &&
         info->request_uri != NULL && info->request_uri[0] == '/') {
         refuse_method(&x, info);
