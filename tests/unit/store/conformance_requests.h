@@ -292,6 +292,114 @@ static void a_guess_stores_its_keys_with_its_events(void **state)
     assert_int_equal(head_of(fx), 1);
 }
 
+/* ---- twins ---- */
+
+#define TWINS 6
+
+struct twin {
+    struct thread *thread;
+    struct store *store;
+    size_t number;
+    bool may_guess;
+    bool found; /* the other one's */
+    enum append_end end;
+    struct err err;
+};
+
+/* One event of a stream of its own, and the key that all of them bear. */
+static enum append_end end_twin(struct twin *me, struct store_writer *writer,
+                                struct log_place head)
+{
+    struct request_mark mark = mark_of("twin", head.position + 1, 1);
+    char name[16] = "";
+    struct event event = draft("Order", name, "Placed");
+    struct append_row row = {&event, head.position + 1};
+    struct append_batch batch = {
+        .rows = &row, .count = 1, .marks = &mark, .mark_count = 1};
+    int64_t recorded_at_us;
+
+    snprintf(name, sizeof(name), "twin-%zu", me->number);
+    event.aggregate_id = str_of(name);
+    event.position = head.position + 1;
+    event.aggregate_version = 1;
+    event.recorded_at_us = clock_wall_us();
+    return me->may_guess ? store_append_guarded(writer, head, &batch,
+                                                &recorded_at_us, &me->err)
+                         : store_append_commit(writer, &batch, &me->err);
+}
+
+/* Asks within the transaction, or outside of one where the commit is guarded.
+ */
+static enum append_end try_twin(struct twin *me, struct store_writer *writer,
+                                struct arena *arena)
+{
+    struct request_ask ask = {.key = key_for("token", "tenant", "twin")};
+    struct append_lookup lookup = {.keys = &ask, .key_count = 1};
+    struct append_delta delta;
+
+    if (!store_append_begin(writer, (struct log_place){0}, arena, &delta,
+                            &me->err))
+        return APPEND_ROLLED_BACK;
+    if (me->may_guess)
+        store_append_abort(writer);
+    if (!store_append_lookup(writer, &lookup, &me->err))
+        return APPEND_ROLLED_BACK;
+    me->found = ask.found;
+    if (!me->found)
+        return end_twin(me, writer, delta.head);
+    store_append_abort(writer);
+    return APPEND_STALE;
+}
+
+static void be_twin(void *arg)
+{
+    struct twin *me = arg;
+    struct store_writer *writer = store_writer_open(me->store, &me->err);
+    struct arena arena = {0};
+
+    do
+        me->end = try_twin(me, writer, &arena);
+    while (me->end == APPEND_MOVED);
+    store_writer_close(writer);
+    arena_done(&arena);
+}
+
+static void race_twins(struct fixture *fx, bool may_guess)
+{
+    struct twin all[TWINS] = {0};
+    size_t committed = 0;
+
+    for (size_t i = 0; i < TWINS; i++) {
+        all[i] = (struct twin){
+            .store = fx->store, .number = i, .may_guess = may_guess};
+        all[i].thread = thread_start("twin", be_twin, &all[i], &fx->err);
+        assert_non_null(all[i].thread);
+    }
+    for (size_t i = 0; i < TWINS; i++)
+        thread_join(all[i].thread);
+    for (size_t i = 0; i < TWINS; i++) {
+        if (all[i].end != APPEND_COMMITTED && all[i].end != APPEND_STALE)
+            fail_msg("%d: %s", (int)all[i].end, all[i].err.text);
+        committed += all[i].end == APPEND_COMMITTED;
+    }
+    assert_int_equal(committed, 1);
+    assert_int_equal(head_of(fx), 1);
+    assert_int_equal(count_rows("requests"), 1);
+}
+
+static void of_twins_that_race_one_is_stored(void **state)
+{
+    race_twins(*state, false);
+}
+
+static void of_twins_that_guess_one_is_stored(void **state)
+{
+    struct fixture *fx = *state;
+
+    if (store_append_may_guess(fx->writer))
+        race_twins(fx, true);
+}
+
 /* ---- age ---- */
 
 static void a_key_is_found_for_a_day(void **state)
@@ -389,6 +497,8 @@ static void ten_thousand_keys_are_stored_and_asked_at_once(void **state)
         migrated(without_its_events_a_key_is_not_stored),                      \
         migrated(without_their_key_events_are_not_stored),                     \
         migrated(a_guess_stores_its_keys_with_its_events),                     \
+        migrated(of_twins_that_race_one_is_stored),                            \
+        migrated(of_twins_that_guess_one_is_stored),                           \
         migrated(a_key_is_found_for_a_day),                                    \
         migrated(old_keys_are_forgotten_and_young_ones_stay),                  \
         migrated(ten_thousand_keys_are_stored_and_asked_at_once)

@@ -180,6 +180,66 @@ static void deleted_snapshots_are_just_not_there(void **state)
     assert_string_equal(state_of(fx, "a", "v1", 100), "one@1");
 }
 
+/* ---- several that save ---- */
+
+#define SAVERS        4
+#define SAVED_STREAMS 20
+#define SAVED_ROUNDS  10
+
+struct saver {
+    struct thread *thread;
+    struct store *store;
+    size_t number;
+    bool good;
+    struct err err;
+};
+
+/* Each begins with another stream, so that they come from all sides. */
+static bool save_round(struct saver *me, uint64_t version)
+{
+    struct snapshot all[SAVED_STREAMS];
+    char names[SAVED_STREAMS][16];
+
+    for (size_t i = 0; i < SAVED_STREAMS; i++) {
+        size_t stream = (i * 7 + me->number * 5) % SAVED_STREAMS;
+
+        snprintf(names[i], sizeof(names[i]), "clock-%zu", stream);
+        all[i] = snapshot_of(names[i], version, "v1", "saved");
+    }
+    return store_snapshot_save(me->store, all, SAVED_STREAMS, &me->err);
+}
+
+static void save_many(void *arg)
+{
+    struct saver *me = arg;
+
+    me->good = true;
+    for (uint64_t round = 0; me->good && round < SAVED_ROUNDS; round++)
+        me->good = save_round(me, 1 + (round + me->number) % SAVED_ROUNDS);
+}
+
+static void savers_that_race_leave_the_newest(void **state)
+{
+    struct fixture *fx = *state;
+    struct saver all[SAVERS] = {0};
+
+    for (size_t i = 0; i < SAVED_STREAMS; i++)
+        write_ticks(fx, arena_printf(&fx->arena, "clock-%zu", i), SAVED_ROUNDS);
+    for (size_t i = 0; i < SAVERS; i++) {
+        all[i] = (struct saver){.store = fx->store, .number = i};
+        all[i].thread = thread_start("saver", save_many, &all[i], &fx->err);
+        assert_non_null(all[i].thread);
+    }
+    for (size_t i = 0; i < SAVERS; i++)
+        thread_join(all[i].thread);
+    for (size_t i = 0; i < SAVERS; i++)
+        assert_ok(all[i].good, &all[i].err);
+    for (size_t i = 0; i < SAVED_STREAMS; i++)
+        assert_string_equal(
+            state_of(fx, arena_printf(&fx->arena, "clock-%zu", i), "v1", 100),
+            "saved@10");
+}
+
 /* ---- samples ---- */
 
 static size_t sample(struct fixture *fx, const char *shape, const char *hash,
@@ -237,4 +297,5 @@ static void a_sample_is_of_what_another_script_made(void **state)
         migrated(many_are_saved_at_once_each_by_its_own_merit),                \
         migrated(a_large_state_comes_back_whole),                              \
         migrated(deleted_snapshots_are_just_not_there),                        \
+        migrated(savers_that_race_leave_the_newest),                           \
         migrated(a_sample_is_of_what_another_script_made)
