@@ -152,9 +152,11 @@ static const char *other_value(const struct row *row)
         return "elsewhere";
     if (row->kind == KIND_FLAG)
         return strcmp(row->fallback, "true") == 0 ? "false" : "true";
-    /* Near the end that keeps stall_timeout above processing_timeout. */
-    snprintf(text, sizeof(text), "%.15g",
-             strcmp(row->key, "stall_timeout") == 0 ? row->max : row->min);
+    /* Near the end that keeps stall_timeout above processing_timeout, and
+     * threads above max_live. */
+    bool is_high = strcmp(row->key, "stall_timeout") == 0 ||
+                   strcmp(row->key, "threads") == 0;
+    snprintf(text, sizeof(text), "%.15g", is_high ? row->max : row->min);
     return text;
 }
 
@@ -276,8 +278,23 @@ static void every_number_out_of_range_is_refused(void **state)
             continue;
         assert_refused(*state, &rows[i], rows[i].min - step);
         assert_refused(*state, &rows[i], rows[i].max + step);
-        assert_refused(*state, &rows[i], 0);
+        if (rows[i].min > 0)
+            assert_refused(*state, &rows[i], 0);
     }
+}
+
+static void live_streams_must_leave_threads_for_all_else(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_false(load_text(f, "return { http = { threads = 51 } }"));
+    assert_fault(f, "http.max_live = 32: each live stream keeps one of "
+                    "http.threads = 51, and 20 more are needed for all else");
+    assert_true(load_text(f, "return { http = { threads = 52 } }"));
+    assert_true(
+        load_text(f, "return { http = { threads = 20, max_live = 0 } }"));
+    assert_false(
+        load_text(f, "return { http = { threads = 20, max_live = 1 } }"));
 }
 
 /* ---- strictness ---- */
@@ -627,6 +644,7 @@ int main(void)
         WITH_FOLDER(every_setting_is_read_from_the_environment),
         WITH_FOLDER(conventional_variables_are_read_and_win),
         WITH_FOLDER(every_number_out_of_range_is_refused),
+        WITH_FOLDER(live_streams_must_leave_threads_for_all_else),
         WITH_FOLDER(numbers_are_taken_in_plain_notation_only),
         WITH_FOLDER(counts_are_whole_numbers),
         WITH_FOLDER(wrong_types_are_refused),
