@@ -268,6 +268,51 @@ static void refusals_bugs_and_wrong_inputs_differ(void **state)
     expect(f, 404, "\"code\":\"not_found\"");
 }
 
+static void a_state_that_was_seen_is_not_sent_again(void **state)
+{
+    static const char *const seen[] = {"\"1\"", "W/\"1\"", "\"7\", \"1\"", "*"};
+    static const char *const unseen[] = {"\"2\"", "1", "\"1", "", "\"01\""};
+    struct fixture *f = *state;
+
+    call(f, "POST", "/api/aggregates/Counter/1/touch", NULL);
+    for (size_t i = 0; i < COUNT(seen); i++) {
+        f->request.if_none_match = str_of(seen[i]);
+        assert_int_equal(get(f, "/api/aggregates/Counter/1"), 304);
+        assert_int_equal(f->reply.body.len, 0);
+        assert_int_equal(f->reply.etag, 1);
+    }
+    for (size_t i = 0; i < COUNT(unseen); i++) {
+        f->request.if_none_match = str_of(unseen[i]);
+        assert_int_equal(get(f, "/api/aggregates/Counter/1"), 200);
+    }
+    f->request.if_none_match = STR("*");
+    assert_int_equal(call(f, "POST", "/api/aggregates/Counter/1/touch", NULL),
+                     200);
+}
+
+static void an_append_may_say_its_version_by_a_header(void **state)
+{
+    static const char *const plain =
+        "{\"events\":[{\"event_type\":\"A\",\"data\":{}}]}";
+    static const char *const one =
+        "{\"expected_version\":1,\"events\":[{\"event_type\":\"A\","
+        "\"data\":{}}]}";
+    struct fixture *f = *state;
+
+    f->request.if_match = STR("\"0\"");
+    assert_int_equal(call(f, "POST", "/api/streams/Cart/1", plain), 200);
+    f->request.if_match = STR("\"0\"");
+    assert_int_equal(call(f, "POST", "/api/streams/Cart/1", plain), 409);
+    expect(f, 409, "version_conflict");
+    f->request.if_match = STR("\"2\"");
+    assert_int_equal(call(f, "POST", "/api/streams/Cart/1", one), 400);
+    expect(f, 400, "If-Match");
+    f->request.if_match = STR("\"1\"");
+    assert_int_equal(call(f, "POST", "/api/streams/Cart/1", one), 200);
+    f->request.if_match = STR("1");
+    assert_int_equal(call(f, "POST", "/api/streams/Cart/1", plain), 400);
+}
+
 static void a_state_can_be_read_as_it_was(void **state)
 {
     struct fixture *f = *state;
@@ -721,6 +766,8 @@ int main(void)
         WHOLE(if_match_decides_over_a_command),
         WHOLE(refusals_bugs_and_wrong_inputs_differ),
         WHOLE(a_state_can_be_read_as_it_was),
+        WHOLE(a_state_that_was_seen_is_not_sent_again),
+        WHOLE(an_append_may_say_its_version_by_a_header),
         WHOLE(an_append_is_read_back_as_it_was_written),
         WHOLE(uuid_ids_name_one_stream_in_either_case),
         WHOLE(a_repeated_append_is_answered_with_the_first_result),
