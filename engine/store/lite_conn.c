@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/decimal.h"
 #include "base/mem.h"
-#include "store/lite_file.h"
+#include "store/lite_wal.h"
 
 /*
  * Life of a connection: opened with its settings, the collation `decimal` and
@@ -152,15 +152,6 @@ static int is_overdue(void *arg)
 /* Every so many steps of SQLite's machine, about a millisecond's work. */
 #define STEPS_BETWEEN_LOOKS 50000
 
-static int note_wal_length(void *arg, sqlite3 *db UNUSED,
-                           const char *name UNUSED, int pages)
-{
-    struct lite_conn *conn = arg;
-
-    conn->wal_pages = (uint32_t)pages;
-    return SQLITE_OK;
-}
-
 /* Two processes that turn a new file to WAL at once are told "busy" without a
  * wait, because each holds what the other needs; one of them has done it when
  * the other tries again. */
@@ -179,8 +170,7 @@ static bool turn_to_wal(struct lite_conn *conn, uint32_t wait_ms,
 }
 
 /* A file that may only be read is opened all the same, and would stay so after
- * that was mended.  The hook stands in for SQLite's automatic checkpoint, which
- * is one too. */
+ * that was mended. */
 static bool prepare_to_write(struct lite_conn *conn,
                              const struct lite_options *options,
                              struct err *err)
@@ -190,7 +180,7 @@ static bool prepare_to_write(struct lite_conn *conn,
                          err);
     if (!turn_to_wal(conn, options->busy_ms, err))
         return false;
-    sqlite3_wal_hook(conn->db, note_wal_length, conn);
+    lite_wal_watch(conn);
     return lite_exec(conn,
                      "pragma synchronous = full;"
                      "pragma foreign_keys = on;"
@@ -270,77 +260,6 @@ bool lite_conn_settle(struct lite_conn *conn)
     while (conn->cached > MAX_CACHED)
         drop_oldest_statement(conn);
     return sqlite3_get_autocommit(conn->db) != 0 && !conn->saw_damage;
-}
-
-/* ---- the WAL's length ---- */
-
-#define WAL_PIECE   2000  /* pages: 8 MiB */
-#define WAL_LONG    16000 /* pages: 64 MiB */
-#define WAL_WAIT_MS 250
-
-static bool checkpoint(struct lite_conn *conn, int mode)
-{
-    int pages;
-    int copied;
-    bool good = sqlite3_wal_checkpoint_v2(conn->db, NULL, mode, &pages,
-                                          &copied) == SQLITE_OK;
-
-    if (good && pages >= 0)
-        conn->wal_pages = (uint32_t)pages;
-    return good;
-}
-
-static bool checkpoint_waiting(struct lite_conn *conn)
-{
-    bool good;
-
-    sqlite3_busy_timeout(conn->db, WAL_WAIT_MS);
-    good = checkpoint(conn, SQLITE_CHECKPOINT_TRUNCATE);
-    sqlite3_busy_timeout(conn->db, conn->busy_ms);
-    return good;
-}
-
-/* Only a reader that is none of ours can stand in the way for so long: ours
- * are ended by their time. */
-static void warn_of_length(struct lite_conn *conn)
-{
-    uint64_t held;
-
-    if (conn->wal_pages >= 2 * WAL_LONG &&
-        log_may(&conn->wal_warned, 60000, &held))
-        log_warning("store",
-                    "the write-ahead log cannot be shortened, a reader keeps "
-                    "a snapshot open; it is tried again",
-                    LOG_U64("pages", conn->wal_pages), LOG_U64("held", held));
-}
-
-/* Finding the WAL in use is no failure: the next piece tries again. */
-void lite_conn_tend(struct lite_conn *conn)
-{
-    if (conn->wal_pages < conn->wal_tended)
-        conn->wal_tended = 0; /* it began anew */
-    if (conn->wal_pages - conn->wal_tended < WAL_PIECE)
-        return;
-    if (conn->wal_pages < WAL_LONG)
-        checkpoint(conn, SQLITE_CHECKPOINT_PASSIVE);
-    else
-        checkpoint_waiting(conn);
-    warn_of_length(conn);
-    conn->wal_tended = conn->wal_pages;
-}
-
-bool lite_conn_empty_wal(struct lite_conn *conn)
-{
-    return checkpoint_waiting(conn);
-}
-
-bool lite_conn_has_wal(struct lite_conn *conn)
-{
-    uint64_t inode = lite_file_wal(lite_conn_path(conn));
-
-    if (conn->wal_inode == 0)
-        conn->wal_inode = inode;
-    return inode != 0 && inode == conn->wal_inode;
 }
 
 /* ---- transactions ---- */

@@ -51,7 +51,7 @@ struct lite_conn {
     size_t cached;
     size_t cache_room;
     /* Length of the WAL after the last commit of this connection, and when a
-     * checkpoint was last tried; see lite_conn_tend. */
+     * checkpoint was last tried; see store/lite_wal.h. */
     uint32_t wal_pages;
     uint32_t wal_tended;
     uint64_t wal_inode; /* of the file it began to write to; 0: not yet */
@@ -69,19 +69,6 @@ void lite_conn_lend(struct lite_conn *conn, uint64_t deadline_ms);
 /* Forgets what was used least; false when the connection must be closed
  * instead: it is stuck in a transaction, or keeps pages of a damaged file. */
 bool lite_conn_settle(struct lite_conn *conn) MUST_USE;
-
-/* Keeps the WAL short.  Copies it into the file whenever it has grown by a
- * piece, which costs readers nothing, and when it is long all the same (some
- * reader always stands in it) waits briefly for a moment without readers in
- * its old part.  Call it while nobody else can write, outside transactions. */
-void lite_conn_tend(struct lite_conn *conn);
-/* Copies the whole WAL into the file and empties it, likewise; false when a
- * reader or a full disk stands in the way. */
-bool lite_conn_empty_wal(struct lite_conn *conn) MUST_USE;
-/* Within a transaction that writes: whether the WAL that is written to is still
- * the one beside the file.  A deleted one takes commits that nobody else sees,
- * and that are lost with this process. */
-bool lite_conn_has_wal(struct lite_conn *conn);
 
 /* The whole path of its file. */
 const char *lite_conn_path(const struct lite_conn *conn);

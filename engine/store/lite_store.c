@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "store/lite_claim.h"
+#include "store/lite_wal.h"
 
 #include <errno.h>
 #include <sys/stat.h>
@@ -41,7 +42,7 @@ static void save_what_was_written(struct lite_store *lite, const char *who)
     conn = lite_pool_acquire(&lite->writer, who, lite->wait_ms, &ignored);
     if (conn == NULL)
         return;
-    if (!lite_conn_empty_wal(conn))
+    if (!lite_wal_empty(conn))
         log_debug("store", "the write-ahead log could not be emptied");
     lite_pool_release(&lite->writer, conn);
 }
@@ -50,7 +51,7 @@ static void save_what_was_written(struct lite_store *lite, const char *who)
  * WAL with a name.  Commits are in the file before that. */
 static void open_anew(struct lite_store *lite, struct lite_conn *conn)
 {
-    if (!lite_pool_shut(&lite->readers) || !lite_conn_empty_wal(conn)) {
+    if (!lite_pool_shut(&lite->readers) || !lite_wal_empty(conn)) {
         lite_pool_release(&lite->writer, conn);
         return;
     }
@@ -65,7 +66,7 @@ static struct lite_conn *begin_turn(struct lite_store *lite,
         lite_pool_release(&lite->writer, conn);
         return NULL;
     }
-    if (lite_conn_has_wal(conn))
+    if (lite_wal_is_there(conn))
         return conn;
     err_set(err, ERR_STORE,
             "%s: the write-ahead log beside it was deleted; the database is "
@@ -101,7 +102,7 @@ bool lite_write_end(struct store *store, struct lite_conn *conn,
                 lite_commit(conn, err);
 
     if (kept)
-        lite_conn_tend(conn);
+        lite_wal_tend(conn);
     else
         lite_rollback(conn);
     lite_pool_release(&lite->writer, conn);

@@ -3,7 +3,8 @@
  * Inside of the SQLite store.  Its functions have the contract of
  * store/store.h; store/lite_store.c puts them into the table of operations.
  *
- *   lite_conn     one connection: statements, transactions, failures, the WAL
+ *   lite_conn     one connection: statements, transactions, failures
+ *   lite_wal      the write-ahead log, kept short
  *   lite_pool     readers to lend, and the one writer's turn
  *   lite_claim    one engine serves a file
  *   lite_file     which file it is

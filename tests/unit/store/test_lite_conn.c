@@ -1,5 +1,7 @@
 #include "unit/store/lite_support.h"
 
+#include "store/lite_wal.h"
+
 static struct lite_options options;
 
 static struct lite_conn *open_conn(enum lite_use use)
@@ -214,7 +216,7 @@ static void write_and_tend(struct lite_conn *conn)
     assert_true(lite_begin_write(conn, &err));
     run(conn, "insert into t values (randomblob(400000))");
     assert_true(lite_commit(conn, &err));
-    lite_conn_tend(conn);
+    lite_wal_tend(conn);
 }
 
 #define MEBIBYTE (1 << 20)
