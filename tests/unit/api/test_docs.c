@@ -35,7 +35,7 @@ static bool has_route(struct str heading)
     return false;
 }
 
-static void every_route_has_its_heading_in_the_manual(void **state)
+static void every_route_has_its_heading_and_role_in_the_manual(void **state)
 {
     size_t count;
     const struct api_route *routes = api_routes(&count);
@@ -44,12 +44,13 @@ static void every_route_has_its_heading_in_the_manual(void **state)
     (void)state;
     read_file("docs/http.md", &manual);
     for (size_t i = 0; i < count; i++) {
-        char heading[128];
+        char heading[160];
 
-        snprintf(heading, sizeof(heading), "\n### %s %s\n", routes[i].method,
-                 routes[i].path);
+        snprintf(heading, sizeof(heading), "\n### %s %s\n\nRole: `%s`.\n",
+                 routes[i].method, routes[i].path,
+                 api_role_name(routes[i].role));
         if (strstr(manual.ptr, heading) == NULL)
-            fail_msg("docs/http.md has no heading%s", heading);
+            fail_msg("docs/http.md has no heading with its role%s", heading);
     }
     buf_done(&manual);
 }
@@ -120,7 +121,7 @@ static void every_row_in_the_manual_is_a_code(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_route_has_its_heading_in_the_manual),
+        cmocka_unit_test(every_route_has_its_heading_and_role_in_the_manual),
         cmocka_unit_test(every_heading_in_the_manual_is_a_route),
         cmocka_unit_test(every_code_has_its_row_in_the_manual),
         cmocka_unit_test(every_row_in_the_manual_is_a_code),
