@@ -106,5 +106,9 @@ const struct schema_step lite_schema_steps[] = {
      "  script_hash text not null,"
      "  state text not null,"
      "  saved_at integer not null) strict;"},
+
+    /* PostgreSQL's door for programs that append in SQL; a file has one engine,
+     * and no such door. */
+    {3, 1, ""},
 };
 const size_t lite_schema_step_count = COUNT(lite_schema_steps);

@@ -190,5 +190,7 @@ const struct schema_step pg_schema_steps[] = {
      "  aggregate_type text collate \"C\" not null,"
      "  event_type text collate \"C\","
      "  unique (aggregate_type, event_type));"},
+
+    {3, 1, pg_door_sql},
 };
 const size_t pg_schema_step_count = COUNT(pg_schema_steps);

@@ -17,6 +17,7 @@
  *   requests     what became of requests with an Idempotency-Key, for 24 hours
  *   snapshots    one folded state a stream
  *   event_types  what the scripts declare, for those who append in SQL
+ *                (PostgreSQL: perigee.append_events, see pg_door.c)
  *
  * `events` repeats the stream's type and key, so that reading the log is a
  * sequential scan of one table; a join would be a random index lookup an
@@ -29,7 +30,7 @@
  */
 #include "base/str.h"
 
-#define SCHEMA_VERSION 2 /* what this binary creates */
+#define SCHEMA_VERSION 3 /* what this binary creates */
 /* The oldest schema this binary can run against. */
 #define SCHEMA_OLDEST 2
 
@@ -40,6 +41,8 @@
  */
 extern const char pg_schema_meta[];
 extern const char lite_schema_meta[];
+/* Step 3: perigee.append_events and what it is made of. */
+extern const char pg_door_sql[];
 
 struct schema_step {
     uint32_t version;       /* after the step */
