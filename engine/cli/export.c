@@ -28,6 +28,7 @@ struct export
     struct log_header header;
     uint64_t position; /* the last one written */
     struct progress progress;
+    double seconds; /* that it took */
     struct buf target, answer;
 };
 
@@ -218,7 +219,7 @@ static bool write_log(struct export *export, struct err *err)
 
 /* ---- */
 
-static void print_summary(const struct export *export, double seconds)
+static void print_summary(const struct export *export)
 {
     const struct log_header *header = &export->header;
     uint64_t count = export->position - header->after;
@@ -228,20 +229,27 @@ static void print_summary(const struct export *export, double seconds)
             "exported %" PRIu64 " events, positions %" PRIu64 " to %" PRIu64
             " of %" PRIu64 " (%.1f s, %.0f events/s)\n",
             count, header->after + (count > 0), header->last, header->head,
-            seconds, seconds > 0 ? (double)count / seconds : 0);
+            export->seconds,
+            export->seconds > 0 ? (double)count / export->seconds : 0);
+}
+
+static bool write_file(struct export *export, struct err *err)
+{
+    interrupt_watch();
+    progress_begin(&export->progress);
+    bool good = write_log(export, err) && name_file(export, err);
+    export->seconds = progress_end(&export->progress);
+    return good;
 }
 
 static bool export_log(struct export *export, struct err *err)
 {
-    if (!begin(export, err) || !open_file(export, err))
-        return false;
-    interrupt_watch();
-    progress_begin(&export->progress);
-    bool good = write_log(export, err) && name_file(export, err);
-    double seconds = progress_end(&export->progress);
+    bool good =
+        begin(export, err) && open_file(export, err) && write_file(export, err);
+
     close_file(export, good);
     if (good)
-        print_summary(export, seconds);
+        print_summary(export);
     return good;
 }
 

@@ -1,5 +1,5 @@
 -- Appending and reading over HTTP; ids in the names are those of the cases
--- that a black box can see.  Cases without an object here: C-FD-06 and C-FD-08
+-- that a black box can see.  Cases without an object here: C-FD-06
 -- (positions are plain numbers), C-FD-17's horizon (readers need none).
 
 local cjson = require "cjson"

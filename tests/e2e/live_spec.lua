@@ -135,8 +135,8 @@ describe("live events", function()
     start()
     local lines = {}
     for n = 1, 10500 do
-      lines[n] = ('{"aggregate_type":"Thing","aggregate_id":"1","event_type":"Other","data":{"n":%d}}')
-        :format(n)
+      lines[n] = ('{"aggregate_type":"Thing","aggregate_id":"1","event_type":"Other",'
+        .. '"data":{"n":%d}}'):format(n)
     end
     local result = engine:run({ "append", "--file", "-" },
       { stdin = table.concat(lines, "\n"), limit_s = 120 })
@@ -191,7 +191,7 @@ describe("live events", function()
     end)
   end)
 
-  it("cut a client off that does not read, hold little for it, and serve the others #slow", function()
+  it("cut a client off that does not read, and serve the others #slow", function()
     start { http = { max_live = 2 } }
     local function narrow(connection)
       connection:setoption("recv-buffer-size", 4096)

@@ -16,12 +16,15 @@ local BODIES = {
   '{"text":"\\"\\\\\\n\\t/\\/"}',
 }
 
+local REST = ',"tenant_id":"acme","actor_id":"me","correlation_id":"c","causation_id":"d",'
+  .. '"event_version":3,"metadata":{"k":"v"},"occurred_at":"1999-12-31T23:59:59.000001+02:00"'
+
 local function line_of(n)
-  return ('{"aggregate_type":"%s","aggregate_id":"%s","event_type":"Happened","data":%s%s}'):format(
+  return ('{"aggregate_type":"%s","aggregate_id":"%s",'
+    .. '"event_type":"Happened","data":%s%s}'):format(
     n % 3 == 0 and "Thing" or "Other", n % 5 == 0 and "ID ä/" .. n % 11
       or ("550e8400-e29b-41d4-a716-%012x"):format(n % 13), BODIES[n % #BODIES + 1],
-    n % 7 == 0 and ',"tenant_id":"acme","actor_id":"me","correlation_id":"c","causation_id":"d",'
-      .. '"event_version":3,"metadata":{"k":"v"},"occurred_at":"1999-12-31T23:59:59.000001+02:00"' or "")
+    n % 7 == 0 and REST or "")
 end
 
 local function lines_of(from, to)
@@ -205,16 +208,21 @@ describe("moving a log", function()
       { changed(1, '"last":6', '"last":5'), ":7: the header says that position 5 is the last" },
       { without(4), ":4: position: expected 3, not 4" },
       { changed(4, '"position":3', '"position":2'), ":4: position: expected 3, not 2" },
-      { changed(5, '"aggregate_version":%d+', '"aggregate_version":9'), ":5: aggregate_version: expected" },
-      { changed(5, '"event_id":"[^"]*"', '"event_id":"' .. id_of_2 .. '"'), ":5: its event_id is that of" },
+      { changed(5, '"aggregate_version":%d+', '"aggregate_version":9'),
+        ":5: aggregate_version: expected" },
+      { changed(5, '"event_id":"[^"]*"', '"event_id":"' .. id_of_2 .. '"'),
+        ":5: its event_id is that of an earlier" },
       { changed(5, '"event_id":"[^"]*"', '"event_id":"x"'), ":5: event_id: expected a UUID" },
       { changed(3, '"event_type":"Happened"', '"event_type":"0"'), ":3: event_type: expected" },
-      { changed(3, '"aggregate_type":"%w*"', '"aggregate_type":""'), ":3: aggregate_type: expected" },
-      { changed(3, '"aggregate_id":"550e', '"aggregate_id":"550E'), ":3: aggregate_id: a log has UUIDs in lower" },
+      { changed(3, '"aggregate_type":"%w*"', '"aggregate_type":""'),
+        ":3: aggregate_type: expected" },
+      { changed(3, '"aggregate_id":"550e', '"aggregate_id":"550E'),
+        ":3: aggregate_id: a log has UUIDs in lower case" },
       { changed(3, '"metadata":{', '"metadata":{"a":1,"a":2'), ":3: " },
       { changed(3, '"metadata":{', '"metadata":{"a":"\\u0000"'), ":3: " },
       { changed(3, '"metadata":{}', '"metadata":[]'), ":3: metadata: expected an object" },
-      { changed(3, '"recorded_at":"2', '"recorded_at":"x'), ":3: recorded_at: expected an RFC 3339" },
+      { changed(3, '"recorded_at":"2', '"recorded_at":"x'),
+        ":3: recorded_at: expected an RFC 3339" },
       { changed(3, ',"recorded_at":"[^"]*"', ""), ":3: recorded_at: missing" },
       { changed(3, '"position"', '"more":1,"position"'), ":3: more: unknown field" },
       { changed(3, '"event_version":1', '"event_version":0'), ":3: event_version: expected" },
@@ -259,8 +267,8 @@ describe("moving a log", function()
     pcall(unistd.write, file, rest)
     unistd.close(file)
     assert.equal(1, process.wait(pid))
-    assert.matches("somebody else appends: the log ends at position 1001", server.read_file(path_in(to, "said")), 1,
-      true)
+    assert.matches("somebody else appends: the log ends at position 1001",
+      server.read_file(path_in(to, "said")), 1, true)
     assert.equal(1001, head(to))
   end)
 
@@ -270,11 +278,13 @@ describe("moving a log", function()
     local result = run(to, "import", path)
     if to.store == "sqlite" then
       assert.equal(1, result.status)
-      assert.matches("an engine at " .. to.address .. " serves this database: stop it first", result.err, 1, true)
+      assert.matches("an engine at " .. to.address .. " serves this database: stop it first",
+        result.err, 1, true)
     else
       assert.equal(0, result.status, result.err)
       assert.equal(3, to:get("/api/events").json.events[3].position)
-      assert.equal(4, to:append("Thing/9", { { event_type = "Happened", data = {} } }).last_position)
+      local answer = to:append("Thing/9", { { event_type = "Happened", data = { n = 1 } } })
+      assert.equal(4, answer.last_position)
     end
   end)
 
@@ -306,9 +316,11 @@ describe("moving a log", function()
     assert.equal(1, process.wait(pid))
     unistd.close(file)
     local said = server.read_file(path_in(to, "said"))
-    assert.matches("imported 1200 events", said)
+    local got = tonumber(said:match("imported (%d+) events"))
+    assert.is_true(got >= 1000 and got <= 1200, said)
     assert.matches("interrupted; the same command goes on from there", said)
-    assert.matches("imported 1300 events, 1200 were there already", must(to, "import", whole).out)
+    assert.matches(("imported %d events, %d were there already"):format(2500 - got, got),
+      must(to, "import", whole).out, 1, true)
   end)
 end)
 
@@ -330,9 +342,11 @@ describe("appending a file", function()
     assert.is_true(got >= 100 and got <= 800, said)
     assert.matches("interrupted; the same command goes on from there", said)
 
-    local result = engine:run({ "append", "--file", "-" }, { stdin = lines_of(1, 800), limit_s = 120 })
+    local result = engine:run({ "append", "--file", "-" },
+      { stdin = lines_of(1, 800), limit_s = 120 })
     assert.equal(0, result.status, result.err)
-    assert.matches(("appended %d events, %d were stored already"):format(800 - got, got), result.out, 1, true)
+    assert.matches(("appended %d events, %d were stored already"):format(800 - got, got),
+      result.out, 1, true)
     assert.equal("", result.err)
     assert.equal(800, head(engine))
   end)
@@ -352,16 +366,14 @@ describe("appending a file", function()
     local bar = at_terminal("%s append --config %s --file %s")
     assert.matches("%[#* *%] +%d+ %%  %d+ events  %d+/s  %d+:%d%d left", bar)
     assert.matches("appended 20000 events", bar)
-    local count = at_terminal("sh -c '\"$0\" append --config \"$1\" --file - <\"$2\" | cat' %s %s %s")
-    assert.matches("20000 were stored already", count)
-    count = at_terminal("sh -c 'cat \"$2\" | \"$0\" append --config \"$1\" --file -' %s %s %s")
-    assert.matches("\27%[K  %d+ events  %d+/s", count)
+    local piped = "sh -c 'cat \"$2\" | \"$0\" append --config \"$1\" --file -' %s %s %s"
+    assert.matches("\27%[K  %d+ events  %d+/s", at_terminal(piped))
   end)
 
   it("names the line that is wrong, with everything before it stored", function()
     local engine = server.new()
     local lines = split(lines_of(1, 40))
-    lines[31] = '{"aggregate_type":"Thing","aggregate_id":"1","event_type":"Happened","data":[]}'
+    lines[31] = lines[31]:gsub('"data":{.*}}', '"data":[]}')
     server.write_file(path_in(engine, "in"), table.concat(lines, "\n"))
     local result = run(engine, "append", "--file", path_in(engine, "in"))
     assert.equal(1, result.status)
