@@ -328,14 +328,16 @@ static bool beat(struct lite_conn *conn, const struct uuid *owner,
 }
 
 /* With nothing to renew nothing is written, so an idle engine does not touch
- * the disk. */
+ * the disk.  Late loans are looked for first: one may hold the turn. */
 bool lite_keeper_beat(struct store_keeper *keeper, struct uuid owner,
                       uint32_t ttl_ms, struct arena *arena, struct beat *out,
                       struct err *err)
 {
-    struct lite_conn *conn = lite_write_begin(keeper->store, err);
+    struct lite_conn *conn;
     struct beat told = {0};
 
+    lite_watch_loans(keeper->store);
+    conn = lite_write_begin(keeper->store, err);
     if (conn == NULL)
         return false;
     if (!beat(conn, &owner, ttl_ms, arena, &told, err)) {

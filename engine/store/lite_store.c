@@ -115,6 +115,12 @@ void lite_write_drop(struct store *store, struct lite_conn *conn)
     lite_pool_release(&lite_of(store)->writer, conn);
 }
 
+void lite_watch_loans(struct store *store)
+{
+    lite_pool_watch(&lite_of(store)->readers);
+    lite_pool_watch(&lite_of(store)->writer);
+}
+
 #define FIRST_ROOM 16
 
 /* What is outgrown stays in the arena, so room is made whenever the count is a

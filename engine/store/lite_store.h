@@ -68,6 +68,9 @@ bool lite_write_end(struct store *store, struct lite_conn *conn,
 /* The turn back, nothing kept. */
 void lite_write_drop(struct store *store, struct lite_conn *conn);
 
+/* Logs who has had a reader or the turn for too long, each loan once. */
+void lite_watch_loans(struct store *store);
+
 /* `items`, or a copy twice as long where `count` items fill it: an array that
  * grows inside the arena. */
 void *lite_room(struct arena *arena, void *items, size_t count,

@@ -137,6 +137,50 @@ static void a_beat_with_nothing_to_renew_does_not_write(void **state UNUSED)
     store_close(store);
 }
 
+/* What a beat writes to the log. */
+static void beat_and_read_log(struct store_keeper *keeper, char *out,
+                              size_t size)
+{
+    struct arena arena = {0};
+    struct err err = {0};
+    struct beat beat;
+    int pipes[2];
+    ssize_t len;
+
+    assert_int_equal(pipe(pipes), 0);
+    log_setup(LOG_INFO, LOG_FORMAT_TEXT, pipes[1]);
+    assert_true(
+        store_keeper_beat(keeper, uuid_new(), 1000, &arena, &beat, &err));
+    log_setup(LOG_INFO, LOG_FORMAT_TEXT, 1);
+    close(pipes[1]);
+    len = read(pipes[0], out, size - 1);
+    close(pipes[0]);
+    out[MAX(len, 0)] = '\0';
+    arena_done(&arena);
+}
+
+static void a_beat_tells_who_keeps_a_reader(void **state UNUSED)
+{
+    struct store *store = open_migrated(in_folder("x.db"));
+    struct err err = {0};
+    struct store_keeper *keeper = store_keeper_open(store, &err);
+    struct lite_conn *reader = lite_read_begin(store, &err);
+    char logged[1000];
+
+    assert_non_null(reader);
+    beat_and_read_log(keeper, logged, sizeof(logged));
+    assert_string_equal(logged, "");
+    reader->lent.since_ms -= 10001;
+    beat_and_read_log(keeper, logged, sizeof(logged));
+    assert_non_null(strstr(logged, "connection held too long"));
+    assert_non_null(strstr(logged, "a_beat_tells_who_keeps_a_reader"));
+    beat_and_read_log(keeper, logged, sizeof(logged));
+    assert_string_equal(logged, "");
+    lite_read_end(store, reader);
+    store_keeper_close(keeper);
+    store_close(store);
+}
+
 static void what_others_wrote_into_a_column_is_refused(void **state UNUSED)
 {
     struct table_def table = {
@@ -180,6 +224,7 @@ int main(void)
         lite_test(an_append_to_a_full_disk_happens_later),
         lite_test(closing_a_writer_gives_the_turn_back),
         lite_test(a_beat_with_nothing_to_renew_does_not_write),
+        lite_test(a_beat_tells_who_keeps_a_reader),
         lite_test(what_others_wrote_into_a_column_is_refused),
     };
 
