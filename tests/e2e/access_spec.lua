@@ -15,7 +15,9 @@ local TOKENS = {
   dashboard = { token = "dashboard-0123456789abcdef", role = "reader" },
   shop = { token = "shop-0123456789abcdef", role = "writer" },
   shop_next = { token = "shop-fedcba9876543210", role = "writer" },
-  tenant = { token = "tenant-0123456789abcdef", role = "writer", tenant = "acme", actor = "till-1" },
+  tenant = {
+    token = "tenant-0123456789abcdef", role = "writer", tenant = "acme", actor = "till-1",
+  },
   operator = { token = "operator-0123456789abcdef", role = "admin" },
 }
 local TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -63,7 +65,8 @@ describe("an engine with tokens", function()
   teardown(server.remove_all)
 
   it("asks who does not say who they are", function()
-    for _, header in ipairs { false, "Bearer nobody-0123456789abcdef", "Basic c2hvcDpzaG9w", "Bearer" } do
+    local wrong = { false, "Bearer nobody-0123456789abcdef", "Basic c2hvcDpzaG9w", "Bearer" }
+    for _, header in ipairs(wrong) do
       local answer = engine:get("/api/events", { Authorization = header or nil })
       problem(answer, 401, "unauthorized")
       assert.equal('Bearer realm="perigee"', answer.headers["www-authenticate"])
@@ -152,7 +155,9 @@ describe("an engine with tokens", function()
     local body = { events = { { event_type = "Noted", data = {}, correlation_id = "mine",
       metadata = { traceparent = "kept", a = 1 } } } }
     assert.equal(200, engine:post("/api/streams/Log/own", body,
-      as("shop", { ["X-Correlation-Id"] = "header", ["X-Actor-Id"] = "ada", traceparent = TRACE })).status)
+      as("shop", {
+        ["X-Correlation-Id"] = "header", ["X-Actor-Id"] = "ada", traceparent = TRACE,
+      })).status)
     local event = last_event "Log/own"
     assert.equal("mine", event.correlation_id)
     assert.equal("ada", event.actor_id)
@@ -162,8 +167,9 @@ describe("an engine with tokens", function()
   it("takes a repeated append for the same in another trace", function()
     local body = { events = { { event_type = "Noted", data = {}, metadata = { a = 1 },
       event_id = "6f1c1d5c-5c6e-4b0e-9f6b-0d8f1f3a2b4c" } } }
-    local first = engine:post("/api/streams/Log/again", body, as("shop", { traceparent = TRACE }))
-    local second = engine:post("/api/streams/Log/again", body, as("shop", { traceparent = OTHER_TRACE }))
+    local path = "/api/streams/Log/again"
+    local first = engine:post(path, body, as("shop", { traceparent = TRACE }))
+    local second = engine:post(path, body, as("shop", { traceparent = OTHER_TRACE }))
     assert.equal(200, second.status, second.body)
     assert.is_true(second.json.idempotent)
     assert.equal(first.json.last_position, second.json.last_position)
@@ -175,7 +181,8 @@ describe("an engine with tokens", function()
     for _, name in ipairs { "X-Tenant-Id", "X-Actor-Id", "X-Correlation-Id", "X-Causation-Id",
       "Idempotency-Key" } do
       for _, value in ipairs(wrong) do
-        local found = problem(engine:post(ADD, "{}", as("shop", { [name] = value })), 400, "bad_request")
+        local answer = engine:post(ADD, "{}", as("shop", { [name] = value }))
+        local found = problem(answer, 400, "bad_request")
         assert.matches("header " .. name:gsub("%-", "%%-") .. ":", found.detail)
       end
     end
@@ -199,7 +206,8 @@ describe("an engine with tokens", function()
     assert.equal(200, engine:post(path, PLAIN, as("shop", { ["If-Match"] = '"0"' })).status)
     problem(engine:post(path, PLAIN, as("shop", { ["If-Match"] = '"0"' })), 409, "version_conflict")
     local both = { expected_version = 2, events = PLAIN.events }
-    local found = problem(engine:post(path, both, as("shop", { ["If-Match"] = '"1"' })), 400, "bad_request")
+    local answer = engine:post(path, both, as("shop", { ["If-Match"] = '"1"' }))
+    local found = problem(answer, 400, "bad_request")
     assert.matches("If%-Match", found.detail)
   end)
 
@@ -223,7 +231,8 @@ describe("an engine with tokens", function()
     assert.matches("writer", refused.err)
     refused = server.cli(arguments, { env = { PERIGEE_TOKEN = "short" } })
     assert.equal(1, refused.status)
-    refused = server.cli({ "state", "Counter", "1", "--url", url }, { env = { PERIGEE_TOKEN = "short" } })
+    refused = server.cli({ "state", "Counter", "1", "--url", url },
+      { env = { PERIGEE_TOKEN = "short" } })
     assert.equal(2, refused.status)
     assert.matches("PERIGEE_TOKEN", refused.err)
     assert.equal(0, server.cli({ "health", "--url", url }).status)

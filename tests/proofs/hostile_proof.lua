@@ -131,7 +131,8 @@ describe("hostile clients", function()
         check_answers(exchange(request), request, counts)
       end)
       if not ok then
-        error(("request %d of seed %d, %q: %s"):format(i, SEED, request:sub(1, 300), tostring(why)), 0)
+        error(("request %d of seed %d, %q: %s"):format(i, SEED, request:sub(1, 300),
+          tostring(why)), 0)
       end
       if i == REQUESTS / 4 then
         warm = memory_kib()
@@ -148,7 +149,8 @@ describe("hostile clients", function()
   end)
 
   it("that are slow are cut, and others are served meanwhile", function()
-    local head = "POST /api/streams/Log/slow HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    local head = "POST /api/streams/Log/slow HTTP/1.1\r\nHost: x\r\n"
+      .. "Content-Type: application/json\r\n"
     local begin = { "", "GET /health HTTP/1.1\r\nX: ", head .. "Content-Length: 900000\r\n\r\n",
       head .. "Transfer-Encoding: chunked\r\n\r\n1\r\n" }
     local slow, began = {}, clock.now()
@@ -185,8 +187,8 @@ describe("hostile clients", function()
     for _, it in ipairs(slow) do
       it.socket:close()
     end
-    print(("# %d slow clients, the last cut after %.1f s; %d others served meanwhile, the longest wait %.1f s")
-      :format(SLOW, last_cut, served, longest))
+    print(("# %d slow clients, the last cut after %.1f s; %d others served meanwhile, "
+      .. "the longest wait %.1f s"):format(SLOW, last_cut, served, longest))
     assert.equal(200, engine:get("/health").status)
   end)
 end)
