@@ -13,7 +13,7 @@ gcc make pkg-config libc6-dev git ca-certificates
 libluajit-5.1-dev libpq-dev libsqlite3-dev libuv1-dev libcivetweb-dev
 libcurl4-openssl-dev libgmp-dev libssl-dev
 luajit lua-posix lua-socket lua-cjson lua-sql-postgres lua-busted lua-check
-libcmocka-dev postgresql pgbouncer wrk sqlite3 curl procps xz-utils
+libcmocka-dev postgresql pgbouncer nginx-light wrk sqlite3 curl procps xz-utils
 clang libclang-rt-dev clang-format clang-tidy cppcheck shellcheck codespell
 "
 
