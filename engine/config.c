@@ -18,7 +18,6 @@
 #include "config_tokens.h"
 #include "vm/vm_settings.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,9 +50,6 @@ static const struct setting settings[] = {
 /* clang-format on */
 
 #define NAME_MAX_BYTES 96
-
-/* 16 that never wait for the store, and some that may. */
-#define THREADS_BESIDE_LIVE 20
 
 /* A value on its way in. */
 struct given {
@@ -477,63 +473,6 @@ static void read_overrides(struct loading *loading,
     }
 }
 
-/* ---- rules over several settings ---- */
-
-/* Probes say nothing that needs a token, so http.probe_listen may be any. */
-static void check_access(struct loading *loading)
-{
-    const struct config *config = loading->config;
-    bool says_none = config->http_auth[0] != '\0';
-
-    if (config->http_tokens != NULL && says_none)
-        buf_text(loading->faults,
-                 "http.auth = \"none\": means that no token is needed, but "
-                 "http.tokens has some; leave one of the two out\n");
-    if (config->http_tokens == NULL && !says_none &&
-        !config_is_loopback(config->http_listen))
-        buf_printf(loading->faults,
-                   "http.listen = \"%s\": without http.tokens Perigee listens "
-                   "on loopback only; set http.auth = \"none\" if everybody "
-                   "who reaches this address may do everything\n",
-                   config->http_listen);
-}
-
-/* Port 0 takes a free one, for each of the two. */
-static void check_probe_address(struct loading *loading)
-{
-    const struct config *config = loading->config;
-
-    if (strcmp(config->http_probe_listen, config->http_listen) == 0 &&
-        !str_ends(str_of(config->http_listen), STR(":0")))
-        buf_printf(loading->faults,
-                   "http.probe_listen = \"%s\": must differ from http.listen; "
-                   "leave it empty if probes are to share that\n",
-                   config->http_probe_listen);
-}
-
-static void check_together(struct loading *loading)
-{
-    const struct config *config = loading->config;
-
-    check_access(loading);
-    check_probe_address(loading);
-    if (config->http_threads < config->http_max_live + THREADS_BESIDE_LIVE)
-        buf_printf(loading->faults,
-                   "http.max_live = %" PRIu32 ": each live stream keeps one of "
-                   "http.threads = %" PRIu32 ", and %d more are needed for all "
-                   "else\n",
-                   config->http_max_live, config->http_threads,
-                   THREADS_BESIDE_LIVE);
-    if (config->health_stall_timeout <=
-        config->subscriptions_processing_timeout)
-        buf_printf(loading->faults,
-                   "health.stall_timeout = %.15g: must be more than "
-                   "subscriptions.processing_timeout = %.15g, or a slow "
-                   "handler looks like a dead engine\n",
-                   config->health_stall_timeout / 1000.0,
-                   config->subscriptions_processing_timeout / 1000.0);
-}
-
 /* ---- public ---- */
 
 bool config_load(struct config *config, const char *path,
@@ -550,7 +489,7 @@ bool config_load(struct config *config, const char *path,
     read_file(&loading, path);
     read_environment(&loading);
     read_overrides(&loading, overrides, count);
-    check_together(&loading);
+    config_check_together(config, faults);
     if (faults->len == before)
         return true;
 

@@ -3,6 +3,7 @@
 #include "config.h"
 
 #include <arpa/inet.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 /* Where the last `c` is, or the text's length. */
@@ -163,7 +164,8 @@ static bool is_loopback_v4(struct str host)
            ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET;
 }
 
-bool config_is_loopback(const char *listen)
+/* True when host:port can be reached from this machine only. */
+static bool is_loopback(const char *listen)
 {
     struct str host, port;
 
@@ -217,4 +219,59 @@ void config_mask_url(struct str url, struct buf *out)
     }
     buf_str(out, rest);
     buf_done(&half);
+}
+
+/* ---- rules over several settings ---- */
+
+/* 16 that never wait for the store, and some that may. */
+#define THREADS_BESIDE_LIVE 20
+
+/* Probes say nothing that needs a token, so http.probe_listen may be any. */
+static void check_access(const struct config *config, struct buf *faults)
+{
+    bool says_none = config->http_auth[0] != '\0';
+
+    if (config->http_tokens != NULL && says_none)
+        buf_text(faults,
+                 "http.auth = \"none\": means that no token is needed, but "
+                 "http.tokens has some; leave one of the two out\n");
+    if (config->http_tokens == NULL && !says_none &&
+        !is_loopback(config->http_listen))
+        buf_printf(faults,
+                   "http.listen = \"%s\": without http.tokens Perigee listens "
+                   "on loopback only; set http.auth = \"none\" if everybody "
+                   "who reaches this address may do everything\n",
+                   config->http_listen);
+}
+
+/* Port 0 takes a free one, for each of the two. */
+static void check_probe_address(const struct config *config, struct buf *faults)
+{
+    if (strcmp(config->http_probe_listen, config->http_listen) == 0 &&
+        !str_ends(str_of(config->http_listen), STR(":0")))
+        buf_printf(faults,
+                   "http.probe_listen = \"%s\": must differ from http.listen; "
+                   "leave it empty if probes are to share that\n",
+                   config->http_probe_listen);
+}
+
+void config_check_together(const struct config *config, struct buf *faults)
+{
+    check_access(config, faults);
+    check_probe_address(config, faults);
+    if (config->http_threads < config->http_max_live + THREADS_BESIDE_LIVE)
+        buf_printf(faults,
+                   "http.max_live = %" PRIu32 ": each live stream keeps one of "
+                   "http.threads = %" PRIu32 ", and %d more are needed for all "
+                   "else\n",
+                   config->http_max_live, config->http_threads,
+                   THREADS_BESIDE_LIVE);
+    if (config->health_stall_timeout <=
+        config->subscriptions_processing_timeout)
+        buf_printf(faults,
+                   "health.stall_timeout = %.15g: must be more than "
+                   "subscriptions.processing_timeout = %.15g, or a slow "
+                   "handler looks like a dead engine\n",
+                   config->health_stall_timeout / 1000.0,
+                   config->subscriptions_processing_timeout / 1000.0);
 }
