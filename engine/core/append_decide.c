@@ -8,8 +8,11 @@
  *   decide_job
  *     |- one before it in its chain failed            conflict
  *     |- one before it in its chain was put off       put off behind it
+ *     |- its key was stored before                    that answer, or mismatch
+ *     |- its key is another job's of this batch       put off to the next one
  *     |- an id of the job is in a row of this batch   put off to the next one
  *     |- ids were stored before                       idempotent, or duplicate
+ *     |- the log lost what it was decided on          version_conflict
  *     |- the expectation does not hold                version_conflict
  *     '- give_rows                                    versions and positions
  */
@@ -73,12 +76,23 @@ struct known {
     struct chain_end *ends;
 };
 
-static size_t count_events(const struct list *jobs)
-{
-    size_t count = 0;
+struct job_counts {
+    size_t jobs;
+    size_t events;
+    size_t keys;
+};
 
-    list_each (jobs, item)
-        count += LIST_ITEM(item, struct append_job, link)->request.count;
+static struct job_counts count_jobs(const struct list *jobs)
+{
+    struct job_counts count = {0};
+
+    list_each (jobs, item) {
+        struct append_job *job = LIST_ITEM(item, struct append_job, link);
+
+        count.jobs++;
+        count.events += job->request.count;
+        count.keys += job->request.key != NULL;
+    }
     return count;
 }
 
@@ -104,18 +118,32 @@ static void ask_stream(struct decision *decision, const struct append_job *job,
                                .aggregate_id = request->aggregate_id};
 }
 
+static void ask_key(struct append_job *job, struct append_lookup *out)
+{
+    struct request_ask *ask = NULL;
+
+    if (job->request.key != NULL) {
+        ask = &out->keys[out->key_count++];
+        *ask = (struct request_ask){.key = job->request.key->key};
+    }
+    job->ask = ask;
+}
+
 void decide_questions(struct decision *decision, const struct list *jobs,
                       struct append_lookup *out)
 {
-    size_t events = count_events(jobs);
-    struct uuid *ids = ARENA_ARRAY(decision->arena, struct uuid, events);
+    struct job_counts count = count_jobs(jobs);
+    struct uuid *ids = ARENA_ARRAY(decision->arena, struct uuid, count.events);
 
     *out = (struct append_lookup){.ids = ids};
-    out->streams = ARENA_ARRAY(decision->arena, struct append_stream, events);
+    out->streams =
+        ARENA_ARRAY(decision->arena, struct append_stream, count.jobs);
+    out->keys = ARENA_ARRAY(decision->arena, struct request_ask, count.keys);
     list_each (jobs, item) {
         struct append_job *job = LIST_ITEM(item, struct append_job, link);
 
         ask_stream(decision, job, out);
+        ask_key(job, out);
         if (!job_ids_matter(decision, job))
             continue;
         for (size_t i = 0; i < job->request.count; i++)
@@ -203,6 +231,7 @@ static void answer_repetition(struct append_job *job,
         .version = first->aggregate_version + last,
         .first_position = first->position,
         .last_position = first->position,
+        .count = (uint32_t)job->request.count,
         .idempotent = true,
         .recorded_at_us = first->recorded_at_us,
     };
@@ -345,9 +374,11 @@ static void give_rows(struct decision *decision, struct append_job *job,
                       struct stream_head *stream, struct id_map *mine)
 {
     job->result = (struct append_result){
-        .first_position = decision->last.position + 1,
+        .count = (uint32_t)job->request.count,
         .recorded_at_us = decision->now_us,
     };
+    if (job->request.count > 0)
+        job->result.first_position = decision->last.position + 1;
     for (size_t i = 0; i < job->request.count; i++) {
         struct event *event = &job->events[i];
 
@@ -362,8 +393,88 @@ static void give_rows(struct decision *decision, struct append_job *job,
         (void)id_map_add(mine, event);
     }
     job->result.version = stream->version;
-    job->result.last_position = decision->last.position;
+    if (job->request.count > 0)
+        job->result.last_position = decision->last.position;
     job->state = JOB_DECIDED;
+}
+
+/* ---- keys: a request that comes again is answered as it was ---- */
+
+static bool same_key(const struct request_key *a, const struct request_key *b)
+{
+    return str_eq(a->key, b->key) && str_eq(a->token, b->token) &&
+           str_eq(a->tenant, b->tenant);
+}
+
+/* There are few with keys and fewer with the same: no table is worth it. */
+static bool is_twin(const struct decision *decision,
+                    const struct request_key *key)
+{
+    for (size_t i = 0; i < decision->mark_count; i++)
+        if (same_key(&decision->marks[i].key, key))
+            return true;
+    return false;
+}
+
+static void answer_mark(struct append_job *job, const struct request_mark *mark)
+{
+    job->result = (struct append_result){
+        .version = mark->first_version + mark->count - 1,
+        .first_position = mark->first_position,
+        .count = mark->count,
+        .idempotent = true,
+    };
+    if (mark->count > 0)
+        job->result.last_position = mark->first_position + mark->count - 1;
+    job->state = JOB_ANSWERED;
+}
+
+bool decide_same_request(const struct append_key *key,
+                         const struct request_mark *mark, struct err *err)
+{
+    if (memcmp(mark->hash, key->hash, sizeof(key->hash)) == 0)
+        return true;
+    return err_set(err, ERR_IDEMPOTENCY,
+                   "the Idempotency-Key \"%.*s\" was used for another request",
+                   STR_ARG(key->key.key));
+}
+
+/* True when the job's key settles it. */
+static bool settled_by_key(const struct decision *decision,
+                           struct append_job *job)
+{
+    const struct append_key *key = job->request.key;
+
+    if (key == NULL)
+        return false;
+    if (is_twin(decision, &key->key)) {
+        job->state = JOB_PUT_OFF;
+        return true;
+    }
+    if (!job->ask->found)
+        return false;
+    if (decide_same_request(key, &job->ask->mark, &job->err))
+        answer_mark(job, &job->ask->mark);
+    else
+        answer_error(job);
+    return true;
+}
+
+static void give_mark(struct decision *decision, const struct append_job *job)
+{
+    const struct append_key *key = job->request.key;
+    struct request_mark *mark;
+
+    if (key == NULL)
+        return;
+    mark = &decision->marks[decision->mark_count++];
+    *mark = (struct request_mark){
+        .key = key->key,
+        .first_position = job->result.first_position,
+        .first_version = job->result.version - job->result.count + 1,
+        .count = job->result.count,
+    };
+    memcpy(mark->hash, key->hash, sizeof(mark->hash));
 }
 
 /* ---- chains: in order, or not at all ---- */
@@ -416,6 +527,14 @@ static bool settled_by_chain(struct append_job *job, const struct known *known)
     return true;
 }
 
+/* Whether the state it was decided on was folded from the log as it is. */
+static bool is_of_this_log(const struct decision *decision,
+                           const struct append_job *job)
+{
+    return job->request.lineage == 0 ||
+           job->request.lineage == decision->lineage;
+}
+
 static void decide_place(struct decision *decision, struct append_job *job,
                          struct known *known)
 {
@@ -423,17 +542,21 @@ static void decide_place(struct decision *decision, struct append_job *job,
         stream_heads_find(decision->heads, job->request.aggregate_type,
                           job->request.aggregate_id);
 
-    if (expectation_holds(&job->request, stream->version))
-        give_rows(decision, job, stream, &known->mine);
-    else
+    if (!is_of_this_log(decision, job) ||
+        !expectation_holds(&job->request, stream->version)) {
         answer_conflict(job, stream->version);
+        return;
+    }
+    give_rows(decision, job, stream, &known->mine);
+    give_mark(decision, job);
 }
 
 static void decide_job(struct decision *decision, struct append_job *job,
                        struct known *known)
 {
     job->failed = false;
-    if (!settled_by_chain(job, known) && !settled_by_ids(decision, job, known))
+    if (!settled_by_chain(job, known) && !settled_by_key(decision, job) &&
+        !settled_by_ids(decision, job, known))
         decide_place(decision, job, known);
     if (job->request.chain != NULL &&
         (job->failed || job->state == JOB_PUT_OFF))
@@ -454,13 +577,17 @@ static void know_ids(struct decision *decision, struct known *known,
 void decide_batch(struct decision *decision, struct list *jobs,
                   const struct append_lookup *found)
 {
-    size_t events = count_events(jobs);
+    struct job_counts count = count_jobs(jobs);
     struct known known = {0};
 
     note_streams(decision, found);
-    know_ids(decision, &known, found->found, events);
-    decision->rows = ARENA_ARRAY(decision->arena, struct append_row, events);
+    know_ids(decision, &known, found->found, count.events);
+    decision->rows =
+        ARENA_ARRAY(decision->arena, struct append_row, count.events);
     decision->row_count = 0;
+    decision->marks =
+        ARENA_ARRAY(decision->arena, struct request_mark, count.keys);
+    decision->mark_count = 0;
     decision->last = decision->head;
     list_each (jobs, item)
         decide_job(decision, LIST_ITEM(item, struct append_job, link), &known);

@@ -26,9 +26,15 @@ struct append_job {
                  const struct err *err);
     void *arg;
     /* --- the writer's --- */
+    const struct request_ask *ask; /* its key's, in the batch's arena; NULL
+                                      without a key */
     enum job_state state;
     bool failed;
     bool alone; /* after data was refused: in a batch of its own */
     struct append_result result;
     struct err err;
 };
+
+/* A copy of everything that the request points to, waiting; never NULL. */
+struct append_job *append_job_new(const struct append_request *request);
+void append_job_free(struct append_job *job);

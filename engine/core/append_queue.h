@@ -64,9 +64,11 @@ struct append_request {
     const struct event *events;
     size_t count;
     bool ids_given; /* by the producer: repetitions are looked for */
-    /* NULL, or the request's key (copied), which is stored with the events.
-     * With one, `count` may be 0: a command that decided on nothing is
-     * remembered too, and its version proved. */
+    /* NULL, or the request's key (copied), which is stored with the events: a
+     * request with the same key is answered with this one's result.  With one,
+     * `count` may be 0: a command that decided on nothing is remembered too,
+     * and its version proved.  Events that are stored already under their own
+     * ids are the answer as without a key, and the key is not stored. */
     const struct append_key *key;
     /* Of the state that the events were decided on (append_lineage before it
      * was read), or 0: when the log lost its tail since, the request fails
@@ -118,6 +120,9 @@ bool append_post(struct append_queue *queue,
 /* From 1; rises when the log was found to have lost its tail (a failover):
  * states that were folded before are not to be trusted.  Any thread. */
 uint64_t append_lineage(const struct append_queue *queue);
+/* For how many milliseconds nothing could be stored, and why; 0 while all is
+ * well, or when nobody has tried for a while.  Any thread. */
+uint64_t append_trouble(struct append_queue *queue, char *text, size_t size);
 /* Requests waiting or in the writer's hands now. */
 size_t append_queue_waiting(struct append_queue *queue);
 /* For the liveness probe. */
