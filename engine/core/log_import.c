@@ -108,8 +108,8 @@ static bool begin(struct log_import *import, struct err *err)
     if (!store_append_begin(import->writer, import->last, &import->arena,
                             &delta, err))
         return false;
-    if (delta.count == 0 && !delta.cut && !delta.lost &&
-        delta.head.position == import->last.position)
+    if (delta.head.position == import->last.position &&
+        uuid_eq(delta.head.event_id, import->last.event_id))
         return true;
     store_append_abort(import->writer);
     return err_set(err, ERR_CONFLICT,

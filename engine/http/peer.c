@@ -7,35 +7,37 @@
 #include <string.h>
 #include <sys/socket.h>
 
-static uint16_t port_of(const struct sockaddr_storage *address)
-{
-    const struct sockaddr_in6 *v6 = (const void *)address;
-    const struct sockaddr_in *v4 = (const void *)address;
+union end {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
 
-    return ntohs(address->ss_family == AF_INET6 ? v6->sin6_port : v4->sin_port);
+static uint16_t port_of(const union end *end)
+{
+    return ntohs(end->any.sa_family == AF_INET6 ? end->v6.sin6_port
+                                                : end->v4.sin_port);
 }
 
 static bool leads_to(int fd, const struct peer *peer)
 {
-    struct sockaddr_storage address = {0};
-    socklen_t len = sizeof(address);
+    union end end = {0};
+    socklen_t len = sizeof(end);
     char host[NI_MAXHOST];
 
-    if (getpeername(fd, (struct sockaddr *)&address, &len) != 0 ||
-        port_of(&address) != peer->port ||
-        getnameinfo((struct sockaddr *)&address, len, host, sizeof(host), NULL,
-                    0, NI_NUMERICHOST) != 0)
+    if (getpeername(fd, &end.any, &len) != 0 || port_of(&end) != peer->port ||
+        getnameinfo(&end.any, len, host, sizeof(host), NULL, 0,
+                    NI_NUMERICHOST) != 0)
         return false;
     return strcmp(host, peer->host) == 0;
 }
 
 static bool begins_at(int fd, uint16_t own_port)
 {
-    struct sockaddr_storage address = {0};
-    socklen_t len = sizeof(address);
+    union end end = {0};
+    socklen_t len = sizeof(end);
 
-    return getsockname(fd, (struct sockaddr *)&address, &len) == 0 &&
-           port_of(&address) == own_port;
+    return getsockname(fd, &end.any, &len) == 0 && port_of(&end) == own_port;
 }
 
 int peer_socket(const struct peer *peer)

@@ -188,7 +188,7 @@ describe("live events", function()
       local stream = live.open(engine.address)
       stream:close()
       return stream.status == 200
-    end)
+    end, 10) -- before a sign of life would have found out
   end)
 
   it("cut a client off that does not read, and serve the others #slow", function()
