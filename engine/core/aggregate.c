@@ -1,37 +1,21 @@
 #include "core/aggregate.h"
 
 /*
- * Life of the data.  A request claims its aggregate's entry in a slot; the
+ * Life of the data.  A request waits for its aggregate's entry in a slot; the
  * entry's folded state lives in the slot's Lua world.  Emitted events live in
- * the request's arena; the queue copies them.
- *
- * A cached state may be behind: another instance appends too.  A command that
- * commits is right all the same, because its append names the version.  One
- * that ends without an append (refused, or nothing to do) is only believed
- * when the stream's end was read in this attempt (`proven`), or proves to be
- * where the state was: one short read, however long the stream is.
+ * the request's arena; the queue copies them.  A state of the past is folded
+ * beside the entry, and nobody waits for it.
  */
 
 #include "base/mem.h"
+#include "core/aggregate_lead.h"
 #include "core/aggregate_repeat.h"
-#include "core/append_decide.h"
 
-#define SLOTS            16
-#define CONFLICT_RETRIES 5
-#define ATTEMPTS         (1 + CONFLICT_RETRIES)
+#define SLOTS 16
 
 struct aggregates {
     struct aggregates_options options;
     struct aggregate_slot slots[SLOTS];
-};
-
-/* One command's work on its aggregate. */
-struct work {
-    struct fold fold;
-    struct aggregate_entry *entry;
-    struct arena *arena;
-    bool behind; /* the stream goes on behind the state: fold first */
-    bool proven; /* the end of the stream was read in this attempt */
 };
 
 struct aggregates *aggregates_new(const struct aggregates_options *options)
@@ -40,8 +24,11 @@ struct aggregates *aggregates_new(const struct aggregates_options *options)
 
     aggregates->options = *options;
     script_set_ref(options->scripts);
-    for (size_t i = 0; i < SLOTS; i++)
+    for (size_t i = 0; i < SLOTS; i++) {
         slot_init(&aggregates->slots[i], options->scripts);
+        if (options->slot_cache > 0)
+            aggregates->slots[i].cache = options->slot_cache;
+    }
     return aggregates;
 }
 
@@ -101,234 +88,15 @@ static bool find_fold(struct aggregates *aggregates, struct str type,
     return true;
 }
 
-static bool work_begin(struct work *work, struct aggregates *aggregates,
-                       struct str type, struct str id, struct arena *arena,
-                       struct err *err)
+size_t aggregates_waiting(struct aggregates *aggregates, struct str type,
+                          struct str id)
 {
-    *work = (struct work){.arena = arena};
-    if (!find_fold(aggregates, type, id, &work->fold, err))
-        return false;
-    work->entry = slot_claim(work->fold.slot, work->fold.script, id);
-    work->fold.folded = &work->entry->folded;
-    return true;
-}
+    struct fold fold;
+    struct err ignored;
 
-static void work_end(struct work *work)
-{
-    slot_release(work->fold.slot, work->entry);
-}
-
-/* What is cached is good enough to begin with, unless it is known not to be. */
-static bool ensure_state(struct work *work, struct err *err)
-{
-    work->proven = work->behind || !fold_is_cached(&work->fold);
-    work->behind = false;
-    return !work->proven || fold_to(&work->fold, UINT64_MAX, err);
-}
-
-/* ---- command to events ---- */
-
-static bool version_mismatch(const struct work *work,
-                             const struct command_request *request,
-                             struct err *err)
-{
-    struct append_request wanted = {
-        .aggregate_type = work->fold.decl->type,
-        .aggregate_id = work->fold.id,
-        .expect = EXPECT_VERSION,
-        .expected_version = request->version,
-    };
-
-    return decide_conflict(&wanted, work->fold.folded->version, err);
-}
-
-static struct vm_command command_of(const struct work *work,
-                                    const struct command_request *request)
-{
-    return (struct vm_command){
-        .name = request->command,
-        .input = request->input,
-        .aggregate_id = work->fold.id,
-        .version = work->fold.folded->version,
-        .tenant_id = request->tenant_id,
-        .actor_id = request->actor_id,
-        .correlation_id = request->correlation_id,
-        .causation_id = request->causation_id,
-        .metadata = request->metadata,
-    };
-}
-
-/* Runs the script on the state there is.  Whatever was emitted is applied to
- * it, so after a failure behind an `emit` it is dropped. */
-static bool run_script(struct work *work, const struct command_request *request,
-                       struct command_result *out, struct err *err)
-{
-    const struct fold *fold = &work->fold;
-    struct vm_command command = command_of(work, request);
-    struct vm *vm = slot_enter(fold->slot, err);
-    bool ok = vm != NULL;
-
-    if (!ok)
-        return false;
-    if (!slot_has_state(fold->slot, fold->folded)) {
-        slot_leave(fold->slot);
-        return fold_lost(err);
-    }
-    ok = vm_command_run(vm, fold_script(fold), fold->folded->state, &command,
-                        fold->options->command_timeout_ms, work->arena,
-                        &out->events, &out->count, err);
-    ok = ok && fold_encode(fold, vm, work->arena, &out->state, err);
-    if (!ok && out->count > 0)
-        slot_drop_state(fold->slot, fold->folded);
-    slot_leave(fold->slot);
-    out->version = fold->folded->version;
-    return ok;
-}
-
-static void complete_events(struct command_result *out,
-                            const struct append_result *stored)
-{
-    for (size_t i = 0; i < out->count; i++) {
-        out->events[i].position = stored->first_position + i;
-        out->events[i].recorded_at_us = stored->recorded_at_us;
-    }
-}
-
-static void keep_state(struct work *work, const struct command_result *out)
-{
-    struct folded *folded = work->fold.folded;
-
-    folded->version = out->version;
-    if (out->count > 0)
-        folded->last_id = out->events[out->count - 1].event_id;
-    fold_offer_snapshot(&work->fold);
-}
-
-static bool submit(struct work *work, const struct command_request *request,
-                   const struct command_result *out,
-                   struct append_result *stored, struct err *err)
-{
-    struct append_request append = {
-        .aggregate_type = work->fold.decl->type,
-        .aggregate_id = work->fold.id,
-        .expect = EXPECT_VERSION,
-        .expected_version = work->fold.folded->version,
-        .events = out->events,
-        .count = out->count,
-        .key = request->key,
-        .lineage = work->fold.folded->lineage,
-    };
-
-    if (out->count > APPEND_MAX_EVENTS)
-        return err_set(err, ERR_SCRIPT,
-                       "a command emitted %zu events; %d are allowed",
-                       out->count, APPEND_MAX_EVENTS);
-    return append_submit(work->fold.options->queue, &append,
-                         work->fold.options->append_timeout_ms, stored, err);
-}
-
-enum attempt { ATTEMPT_DONE, ATTEMPT_FAILED, ATTEMPT_AGAIN };
-
-/* A refusal that rests on a state nobody proved is believed when the stream
- * still ends where the state did. */
-static enum attempt without_append(struct work *work, const struct folded *base,
-                                   bool ok, struct err *err)
-{
-    struct err trouble;
-    bool is_end = work->proven;
-
-    if (!is_end && !fold_is_end(&work->fold, base, &is_end, &trouble)) {
-        *err = trouble;
-        return ATTEMPT_FAILED;
-    }
-    if (is_end)
-        return ok ? ATTEMPT_DONE : ATTEMPT_FAILED;
-    work->behind = true;
-    return ATTEMPT_AGAIN;
-}
-
-/* What becomes of a script that failed. */
-static enum attempt without_events(struct work *work, const struct folded *base,
-                                   struct err *err)
-{
-    if (err->code == ERR_OVERLOADED)
-        return ATTEMPT_AGAIN;
-    if (err->code == ERR_REJECTED || err->code == ERR_SCRIPT)
-        return without_append(work, base, false, err);
-    return ATTEMPT_FAILED;
-}
-
-/* A conflict because the log lost its tail is none of the client's. */
-static bool may_try_again(const struct work *work, uint64_t lineage,
-                          const struct command_request *request,
-                          const struct err *err)
-{
-    return err->code == ERR_VERSION_CONFLICT &&
-           (!request->version_given ||
-            append_lineage(work->fold.options->queue) != lineage);
-}
-
-/* A request with the same key was stored while this one ran; its answer is
- * looked up behind this error. */
-static bool twin_was_faster(struct err *err)
-{
-    return err_set(err, ERR_CONFLICT,
-                   "a request with the same key was stored just now");
-}
-
-static enum attempt append(struct work *work,
-                           const struct command_request *request,
-                           struct command_result *out, struct err *err)
-{
-    uint64_t lineage = work->fold.folded->lineage;
-    struct append_result stored;
-
-    if (!submit(work, request, out, &stored, err)) {
-        fold_drop(&work->fold);
-        return may_try_again(work, lineage, request, err) ? ATTEMPT_AGAIN
-                                                          : ATTEMPT_FAILED;
-    }
-    if (stored.idempotent) {
-        fold_drop(&work->fold);
-        (void)twin_was_faster(err);
-        return ATTEMPT_FAILED;
-    }
-    complete_events(out, &stored);
-    out->version = stored.version;
-    keep_state(work, out);
-    return ATTEMPT_DONE;
-}
-
-static enum attempt try_command(struct work *work,
-                                const struct command_request *request,
-                                struct command_result *out, struct err *err)
-{
-    struct folded base;
-
-    *out = (struct command_result){0};
-    if (!ensure_state(work, err))
-        return ATTEMPT_FAILED;
-    base = *work->fold.folded;
-    if (request->version_given && request->version != base.version) {
-        (void)version_mismatch(work, request, err);
-        return without_append(work, &base, false, err);
-    }
-    if (!run_script(work, request, out, err))
-        return without_events(work, &base, err);
-    if (out->count == 0 && request->key == NULL)
-        return without_append(work, &base, true, err);
-    return append(work, request, out, err);
-}
-
-static enum attempt try_often(struct work *work,
-                              const struct command_request *request,
-                              struct command_result *out, struct err *err)
-{
-    enum attempt attempt = ATTEMPT_AGAIN;
-
-    for (int i = 0; i < ATTEMPTS && attempt == ATTEMPT_AGAIN; i++)
-        attempt = try_command(work, request, out, err);
-    return attempt;
+    return find_fold(aggregates, type, id, &fold, &ignored)
+               ? slot_waiting(fold.slot, fold.script, id)
+               : 0;
 }
 
 /* ---- reading ---- */
@@ -352,19 +120,26 @@ static bool read_past(struct aggregates *aggregates, struct str type,
     return ok;
 }
 
+/* One that reads leads alone. */
 static bool read_now(struct aggregates *aggregates, struct str type,
                      struct str id, struct arena *arena, uint64_t *version_out,
                      struct str *state_out, struct err *err)
 {
-    struct work work;
+    struct turn turn = {.joins = false, .closes = true};
+    struct aggregate_entry *entry;
+    struct fold fold;
     bool ok;
 
-    if (!work_begin(&work, aggregates, type, id, arena, err))
+    if (!find_fold(aggregates, type, id, &fold, err))
         return false;
-    ok = fold_read(&work.fold, UINT64_MAX, arena, version_out, state_out, err);
+    entry = slot_claim(fold.slot, fold.script, id, &turn);
+    CHECK(entry != NULL); /* nobody takes it along */
+    fold.folded = &entry->folded;
+    ok = fold_read(&fold, UINT64_MAX, arena, version_out, state_out, err);
     if (ok)
-        fold_offer_snapshot(&work.fold);
-    work_end(&work);
+        fold_offer_snapshot(&fold);
+    slot_finish(fold.slot, &turn);
+    slot_release(fold.slot, entry);
     return ok;
 }
 
@@ -459,16 +234,27 @@ static bool run_command(struct aggregates *aggregates,
                         struct arena *arena, struct command_result *out,
                         struct err *err)
 {
-    struct work work;
-    enum attempt attempt;
+    struct job job = {
+        /* What a twin stored before is not stored again, and nothing may rest
+         * on it. */
+        .turn = {.joins = true, .closes = request->key != NULL},
+        .request = request,
+        .arena = arena,
+        .out = out,
+        .err = err,
+    };
+    struct aggregate_entry *entry;
+    struct fold fold;
 
-    if (!work_begin(&work, aggregates, request->aggregate_type,
-                    request->aggregate_id, arena, err))
+    if (!find_fold(aggregates, request->aggregate_type, request->aggregate_id,
+                   &fold, err))
         return false;
-    attempt = try_often(&work, request, out, err);
-    work_end(&work);
-    return attempt == ATTEMPT_DONE ||
-           repeat_or_fail(aggregates, request, arena, out, err);
+    entry = slot_claim(fold.slot, fold.script, fold.id, &job.turn);
+    if (entry != NULL) {
+        fold.folded = &entry->folded;
+        lead_commands(&fold, entry, &job);
+    }
+    return job.ok || repeat_or_fail(aggregates, request, arena, out, err);
 }
 
 bool aggregate_command(struct aggregates *aggregates,

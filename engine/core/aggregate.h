@@ -4,9 +4,9 @@
  *
  * Aggregates live in 16 slots by hash of their id.  A slot has one state (a
  * Lua world with every aggregate script loaded), a lock that guards it, and a
- * small cache of folded states.  While a command's append is on its way the
- * lock is free and the aggregate is marked busy, so commands on one aggregate
- * queue in order of arrival while others of the slot go on.
+ * cache of folded states.  While an append is on its way the lock is free and
+ * the aggregate has a leader, so commands on one aggregate queue in order of
+ * arrival, to be decided together, while others of the slot go on.
  *
  *   repeat    with an `Idempotency-Key` that is stored: its answer, again
  *   load      the cached state, else a snapshot and what came behind it
@@ -32,6 +32,9 @@ struct aggregates *aggregates_new(const struct aggregates_options *options);
 void aggregates_free(struct aggregates *aggregates);
 /* Forgets every state that no request is working on; changes no answer. */
 void aggregates_forget(struct aggregates *aggregates);
+/* How many requests work on that aggregate or wait for it. */
+size_t aggregates_waiting(struct aggregates *aggregates, struct str type,
+                          struct str id);
 
 struct command_request {
     struct str aggregate_type;

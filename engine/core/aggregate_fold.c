@@ -6,13 +6,6 @@
 #define READ_ATTEMPTS  6 /* when neighbours break the world again and again */
 #define TROUBLE_LOG_MS 10000
 
-/* Stands in for a queue that knows of no lost tails. */
-__attribute__((weak)) uint64_t append_lineage(const struct append_queue *queue)
-{
-    (void)queue;
-    return 1;
-}
-
 int fold_script(const struct fold *fold)
 {
     return fold->slot->script_number[fold->script];

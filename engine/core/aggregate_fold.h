@@ -23,6 +23,7 @@ struct aggregates_options {
     struct script_set *scripts;
     uint32_t command_timeout_ms; /* of one run or one page of apply */
     uint32_t append_timeout_ms;
+    size_t slot_cache; /* states that each slot keeps; 0: SLOT_CACHE */
 };
 
 struct fold {

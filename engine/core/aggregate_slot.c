@@ -7,6 +7,9 @@ void slot_init(struct aggregate_slot *slot, struct script_set *scripts)
     lock_init(&slot->lock);
     signal_init(&slot->released);
     list_init(&slot->entries);
+    for (size_t i = 0; i < SLOT_BUCKETS; i++)
+        list_init(&slot->buckets[i]);
+    slot->cache = SLOT_CACHE;
     slot->scripts = scripts;
     slot->script_number = NEW_ARRAY(int, scripts->aggregate_count + 1);
 }
@@ -15,6 +18,7 @@ static void entry_free(struct aggregate_slot *slot,
                        struct aggregate_entry *entry)
 {
     list_remove(&entry->link);
+    list_remove(&entry->bucket);
     slot->entry_count--;
     mem_free(entry);
 }
@@ -31,14 +35,22 @@ void slot_done(struct aggregate_slot *slot)
     lock_done(&slot->lock);
 }
 
-/* ---- claims ---- */
+/* ---- the cache ---- */
+
+/* The slot was chosen by the lowest bits of a hash of the id. */
+static struct list *bucket_of(struct aggregate_slot *slot, struct str id)
+{
+    return &slot->buckets[(str_hash(id) >> 8) % SLOT_BUCKETS];
+}
 
 static struct aggregate_entry *find(struct aggregate_slot *slot, size_t script,
                                     struct str id)
 {
-    list_each (&slot->entries, item) {
+    struct list *bucket = bucket_of(slot, id);
+
+    list_each (bucket, item) {
         struct aggregate_entry *entry =
-            LIST_ITEM(item, struct aggregate_entry, link);
+            LIST_ITEM(item, struct aggregate_entry, bucket);
 
         if (entry->script == script && str_eq(entry->id, id))
             return entry;
@@ -48,7 +60,7 @@ static struct aggregate_entry *find(struct aggregate_slot *slot, size_t script,
 
 static bool is_claimed(const struct aggregate_entry *entry)
 {
-    return entry->serving != entry->next_ticket;
+    return entry->led || !list_is_empty(&entry->waiting);
 }
 
 /* Makes room in the cache; claimed entries stay, so it may run over by as many
@@ -59,7 +71,7 @@ static void evict(struct aggregate_slot *slot)
         struct aggregate_entry *entry =
             LIST_ITEM(item, struct aggregate_entry, link);
 
-        if (slot->entry_count < SLOT_CACHE)
+        if (slot->entry_count < slot->cache)
             return;
         if (is_claimed(entry))
             continue;
@@ -78,16 +90,26 @@ static struct aggregate_entry *add(struct aggregate_slot *slot, size_t script,
     entry->id = str_n(text, id.len);
     entry->script = script;
     entry->folded = NOT_FOLDED;
+    list_init(&entry->waiting);
     list_append(&slot->entries, &entry->link);
+    list_append(bucket_of(slot, entry->id), &entry->bucket);
     slot->entry_count++;
     return entry;
 }
 
+/* ---- turns ---- */
+
+static bool may_lead(const struct aggregate_entry *entry,
+                     const struct turn *turn)
+{
+    return !entry->led && entry->waiting.next == &turn->link;
+}
+
 struct aggregate_entry *slot_claim(struct aggregate_slot *slot, size_t script,
-                                   struct str id)
+                                   struct str id, struct turn *turn)
 {
     struct aggregate_entry *entry;
-    uint64_t ticket;
+    bool leads;
 
     lock_take(&slot->lock);
     entry = find(slot, script, id);
@@ -95,17 +117,62 @@ struct aggregate_entry *slot_claim(struct aggregate_slot *slot, size_t script,
         evict(slot);
         entry = add(slot, script, id);
     }
-    ticket = entry->next_ticket++;
-    while (entry->serving != ticket)
+    list_append(&entry->waiting, &turn->link);
+    while (!turn->done && !may_lead(entry, turn))
         signal_wait(&slot->released, &slot->lock);
+    leads = !turn->done;
+    if (leads)
+        entry->led = true;
     lock_give(&slot->lock);
-    return entry;
+    return leads ? entry : NULL;
+}
+
+size_t slot_waiting(struct aggregate_slot *slot, size_t script, struct str id)
+{
+    const struct aggregate_entry *entry;
+    size_t count = 0;
+
+    lock_take(&slot->lock);
+    entry = find(slot, script, id);
+    if (entry != NULL)
+        list_each (&entry->waiting, item)
+            count++;
+    lock_give(&slot->lock);
+    return count;
+}
+
+size_t slot_gather(struct aggregate_slot *slot, struct aggregate_entry *entry,
+                   struct turn *turns[SLOT_MAX_TOGETHER])
+{
+    size_t count = 0;
+
+    lock_take(&slot->lock);
+    list_each (&entry->waiting, item) {
+        struct turn *turn = LIST_ITEM(item, struct turn, link);
+
+        if (count == SLOT_MAX_TOGETHER || (count > 0 && !turn->joins))
+            break;
+        turns[count++] = turn;
+        if (turn->closes)
+            break;
+    }
+    lock_give(&slot->lock);
+    return count;
+}
+
+void slot_finish(struct aggregate_slot *slot, struct turn *turn)
+{
+    lock_take(&slot->lock);
+    list_remove(&turn->link);
+    turn->done = true;
+    signal_all(&slot->released);
+    lock_give(&slot->lock);
 }
 
 void slot_release(struct aggregate_slot *slot, struct aggregate_entry *entry)
 {
     lock_take(&slot->lock);
-    entry->serving++;
+    entry->led = false;
     list_remove(&entry->link); /* most recently used: to the end */
     list_append(&slot->entries, &entry->link);
     signal_all(&slot->released);

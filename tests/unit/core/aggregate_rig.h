@@ -81,6 +81,7 @@ static void start_engine(const struct rig *rig, struct engine *engine)
         .scripts = rig->scripts,
         .command_timeout_ms = 300,
         .append_timeout_ms = 30000,
+        .slot_cache = 64,
     });
 }
 
