@@ -242,6 +242,29 @@ describe("live events", function()
     assert.is_false(last.forced)
   end)
 
+  it("go on at another engine on the same log", function()
+    if server.store ~= "postgresql" then
+      return -- SQLite has one engine
+    end
+    start()
+    local other = server.start_new { database = engine.database }
+    local cursor = log_id() .. ":0"
+    for n = 1, 40 do
+      append("Thing/" .. n, 1)
+      local at = n % 2 == 0 and engine or other
+      local stream = live.open(at.address, "", { ["Last-Event-ID"] = cursor })
+      assert.equal(200, stream.status)
+      local event
+      event, cursor = stream:event()
+      assert.equal(n, event.position)
+      stream:close()
+      -- a cursor that the other one may not have heard of yet
+      stream = live.open(other.address, "", { ["Last-Event-ID"] = cursor })
+      assert.equal(200, stream.status)
+      stream:close()
+    end
+  end)
+
   it("answer HEAD with their headers alone, and no other method", function()
     start()
     local answer = engine:request("HEAD", "/api/events/live")
