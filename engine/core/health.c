@@ -18,6 +18,8 @@
 
 /* Two beats of the keeper and a half (core/keeper.h). */
 #define STORE_SILENCE_MAX_MS 5000
+/* Shorter trouble is a connection that is made again. */
+#define APPEND_TROUBLE_MS 1000
 
 const char *health_status_name(enum health_status status)
 {
@@ -64,7 +66,9 @@ struct picture {
     bool store_asked; /* there is a keeper that would know */
     uint64_t store_silence_ms;
     char store_error[256]; /* of the last beat, or of the last try to open */
-    size_t fault_count;    /* scripts that did not load */
+    uint64_t unstored_ms; /* for how long appends have failed; 0: they do not */
+    char append_error[256];
+    size_t fault_count; /* scripts that did not load */
     enum health_status status;
     struct arena arena;
 };
@@ -165,6 +169,18 @@ static bool is_store_refused(const struct picture *p)
     return !p->open && p->store_error[0] != '\0';
 }
 
+/* The store answers and takes nothing: a full disk, a standby.  It still can be
+ * read, so this makes nobody unready. */
+static struct indicator judge_appends(struct picture *p)
+{
+    if (p->unstored_ms < APPEND_TROUBLE_MS)
+        return (struct indicator){HEALTH_HEALTHY, "answers"};
+    return (struct indicator){
+        HEALTH_UNHEALTHY,
+        arena_printf(&p->arena, "takes no appends for %" PRIu64 " ms: %s",
+                     p->unstored_ms, p->append_error)};
+}
+
 static struct indicator judge_store(struct picture *p)
 {
     if (is_store_refused(p))
@@ -172,7 +188,7 @@ static struct indicator judge_store(struct picture *p)
             HEALTH_UNHEALTHY,
             arena_printf(&p->arena, "not opened: %s", p->store_error)};
     if (!is_store_silent(p))
-        return (struct indicator){HEALTH_HEALTHY, "answers"};
+        return judge_appends(p);
     return (struct indicator){
         HEALTH_UNHEALTHY,
         arena_printf(&p->arena, "silent for %" PRIu64 " ms%s%s",
@@ -244,6 +260,8 @@ static void take_picture(struct engine *engine, struct picture *p)
     if (p->store_asked)
         p->store_silence_ms = keeper_silence_ms(engine->keeper, p->store_error,
                                                 sizeof(p->store_error));
+    p->unstored_ms =
+        append_trouble(engine->queue, p->append_error, sizeof(p->append_error));
     p->fault_count = engine->scripts->fault_count;
     if (engine->subs != NULL)
         take_subscriptions(p);
@@ -326,6 +344,7 @@ static void write_own_indicators(struct json_out *out, struct picture *p)
         open_indicator(out, "store", judge_store(p));
         json_put_text(out, "kind", store_kind_name(p->engine->store));
         json_put_u64(out, "silence_ms", p->store_silence_ms);
+        json_put_u64(out, "appends_failing_ms", p->unstored_ms);
         close_indicator(out);
     } else if (is_store_refused(p)) {
         open_indicator(out, "store", judge_store(p));
