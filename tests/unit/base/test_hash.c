@@ -57,12 +57,26 @@ static void peeking_at_a_running_sum_does_not_end_it(void **state UNUSED)
     hash_sum_free(NULL);
 }
 
+static void digests_are_the_same_in_every_byte_or_not(void **state UNUSED)
+{
+    uint8_t a[SHA256_SIZE], b[SHA256_SIZE];
+
+    hash_sha256(STR("abc"), a);
+    for (size_t i = 0; i < SHA256_SIZE; i++) {
+        memcpy(b, a, sizeof(b));
+        assert_true(hash_is_same(a, b));
+        b[i] ^= 1;
+        assert_false(hash_is_same(a, b));
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(sha256_of_known_texts_is_known),
         cmocka_unit_test(sha1_runs_over_both_parts),
         cmocka_unit_test(peeking_at_a_running_sum_does_not_end_it),
+        cmocka_unit_test(digests_are_the_same_in_every_byte_or_not),
     };
 
     return cmocka_run_group_tests_name("base/hash", tests, NULL, NULL);
