@@ -199,6 +199,92 @@ static void an_address_must_be_http_without_a_path(void **state UNUSED)
     }
 }
 
+/* ---- answers that go on ---- */
+
+struct taker {
+    struct buf taken;
+    size_t enough; /* bytes; 0: there is no such thing */
+    bool stops;    /* once there was something */
+};
+
+static bool take(void *arg, struct str bytes)
+{
+    struct taker *taker = arg;
+
+    buf_str(&taker->taken, bytes);
+    return taker->enough == 0 || taker->taken.len < taker->enough;
+}
+
+static bool may_go_on(void *arg)
+{
+    const struct taker *taker = arg;
+
+    return !taker->stops || taker->taken.len == 0;
+}
+
+/* The status, or 0 with an error. */
+static int stream_from(struct server *server, const char *path,
+                       struct taker *taker, struct buf *answer)
+{
+    struct http_stream stream = {take, may_go_on, taker, 30};
+    struct http_client *client = client_of(server->url);
+    struct err err = {0};
+    int status = 0;
+
+    if (!http_client_stream(client, path, &stream, &status, answer, &err))
+        assert_int_equal(err.code, ERR_STORE);
+    http_client_free(client);
+    return status;
+}
+
+static void
+an_answer_without_a_length_is_handed_out_to_its_end(void **state UNUSED)
+{
+    struct server server;
+    struct taker taker = {0};
+    struct buf answer = {0};
+
+    start_server(&server, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+                          "data: 1\n\ndata: 2\n\n");
+    assert_int_equal(stream_from(&server, "/last", &taker, &answer), 200);
+    assert_string_equal(taker.taken.ptr, "data: 1\n\ndata: 2\n\n");
+    assert_int_equal(answer.len, 0);
+    stop_server(&server);
+    buf_done(&taker.taken);
+}
+
+static void a_refusal_is_kept_and_not_handed_out(void **state UNUSED)
+{
+    struct server server;
+    struct taker taker = {0};
+    struct buf answer = {0};
+
+    start_server(&server, "HTTP/1.1 409 Conflict\r\n"
+                          "Content-Length: 8\r\n\r\nconflict");
+    assert_int_equal(stream_from(&server, "/last", &taker, &answer), 409);
+    assert_string_equal(answer.ptr, "conflict");
+    assert_int_equal(taker.taken.len, 0);
+    stop_server(&server);
+    buf_done(&answer);
+}
+
+/* The server does not end these answers. */
+static void whoever_has_enough_ends_it(void **state UNUSED)
+{
+    struct server server;
+    struct taker full = {.enough = 3}, stopped = {.stops = true};
+    struct buf answer = {0};
+
+    start_server(&server, "HTTP/1.1 200 OK\r\n\r\nsome");
+    assert_int_equal(stream_from(&server, "/goes-on", &full, &answer), 200);
+    stop_server(&server);
+    start_server(&server, "HTTP/1.1 200 OK\r\n\r\nsome");
+    assert_int_equal(stream_from(&server, "/goes-on", &stopped, &answer), 200);
+    stop_server(&server);
+    buf_done(&full.taken);
+    buf_done(&stopped.taken);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -207,6 +293,9 @@ int main(void)
         cmocka_unit_test(a_proxy_of_the_environment_is_not_asked),
         cmocka_unit_test(nobody_there_is_an_error_that_names_the_address),
         cmocka_unit_test(an_address_must_be_http_without_a_path),
+        cmocka_unit_test(an_answer_without_a_length_is_handed_out_to_its_end),
+        cmocka_unit_test(a_refusal_is_kept_and_not_handed_out),
+        cmocka_unit_test(whoever_has_enough_ends_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
