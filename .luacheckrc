@@ -46,3 +46,4 @@ files["tests/bench/"] = {
   globals = { "setup", "init", "request", "response", "done", "wrk" },
   ignore = { "113/number" },
 }
+files["tests/bench/account.lua"] = { read_globals = { "decimal" } }

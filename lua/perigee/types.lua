@@ -101,12 +101,12 @@ function Order:reject_if(condition, message) end
 
 ---@class (exact) perigee.Aggregate
 ---@field type string
----@field snapshot_every? integer
----@field state_version? integer
+---@field snapshot_every? integer a snapshot whenever the version has passed a multiple of it
+---@field state_version? integer of the state's shape: snapshots outlive the script's text as long as it stays
 ---@field initial? fun(id: string): table
 ---@field commands? table<string, perigee.Command>
 ---@field apply table<string, fun(state: table, event: perigee.AppliedEvent)> changes the state, returns nothing
----@field upcast? table<string, (fun(data: table): table)[]> [1] brings version 1 to 2, and so on
+---@field upcast? table<string, (fun(data: table): table)[]> [1] brings version 1 to 2, and so on, for `apply` and for projections
 
 -- Projections ----------------------------------------------------------------
 

@@ -42,10 +42,10 @@ fresh_database() { # NAME: prints its url
   echo "${url%/*}/$1"
 }
 
-# start_engine URL PROJECTIONS: serves, and sets $address
+# start_engine URL PROJECTIONS [AGGREGATES]: serves, and sets $address
 start_engine() {
   mkdir -p "$work/empty"
-  PERIGEE_SCRIPTS_AGGREGATES=$work/empty PERIGEE_SCRIPTS_PROJECTIONS=$2 PERIGEE_LOG_FORMAT=json \
+  PERIGEE_SCRIPTS_AGGREGATES=${3:-$work/empty} PERIGEE_SCRIPTS_PROJECTIONS=$2 PERIGEE_LOG_FORMAT=json \
     DATABASE_URL=$1 "$perigee" serve --listen 127.0.0.1:0 >"$work/engine.log" 2>&1 &
   engine=$!
   address=
@@ -80,6 +80,63 @@ bench_appends() {
   done
   report "appends over HTTP, 32 clients, against pgbench" \
     "$(printf '%s\n' "${ours[@]}" | median)" "$(printf '%s\n' "${limit[@]}" | median)"
+}
+
+store_url() { # STORE NAME: an empty database
+  if [ "$1" = sqlite ]; then
+    rm -f "$work/$2.db"*
+    echo "sqlite:$work/$2.db"
+  else
+    fresh_database "perigee_bench_$2"
+  fi
+}
+
+# load SCRIPT AGGREGATES STORE NAME: requests a second of 32 clients
+load() {
+  start_engine "$(store_url "$3" "$4")" "$work/empty" "$2"
+  wrk -t 2 -c 32 -d "${seconds}s" -s "$here/$1" "http://$address" | grep ^RESULT |
+    awk '{ printf "%.0f\n", $2 / $3 }'
+  stop_engine
+}
+
+# Commands on one hot aggregate and on 10,000, against plain appends; and how fast a plain fold is.
+bench_commands() {
+  local store appends hot cold
+  mkdir -p "$work/accounts"
+  cp "$here/account.lua" "$work/accounts/"
+  for store in sqlite postgresql; do
+    appends=() hot=() cold=()
+    for _ in $(seq "$rounds"); do
+      load append.lua "$work/empty" $store appends >"$work/rate"
+      appends+=("$(cat "$work/rate")")
+      BENCH_STREAMS=1 load commands.lua "$work/accounts" $store hot >"$work/rate"
+      hot+=("$(cat "$work/rate")")
+      BENCH_STREAMS=10000 load commands.lua "$work/accounts" $store cold >"$work/rate"
+      cold+=("$(cat "$work/rate")")
+    done
+    report "commands on one aggregate, $store, 32 clients, against appends" \
+      "$(printf '%s\n' "${hot[@]}" | median)" "$(printf '%s\n' "${appends[@]}" | median)"
+    report "commands on 10,000 aggregates, $store, 32 clients, against appends" \
+      "$(printf '%s\n' "${cold[@]}" | median)" "$(printf '%s\n' "${appends[@]}" | median)"
+    fold_hot "$store"
+  done
+}
+
+# The hot stream of the last round, folded whole by a command line that begins without a snapshot.
+fold_hot() {
+  local db=sqlite:$work/hot.db count began ended
+  if [ "$1" != sqlite ]; then
+    db=${url%/*}/perigee_bench_hot
+    sql "$db" "delete from perigee.snapshots" >/dev/null
+  else
+    sqlite3 "$work/hot.db" "delete from perigee_snapshots"
+  fi
+  began=$(date +%s.%N)
+  count=$(DATABASE_URL=$db PERIGEE_SCRIPTS_AGGREGATES=$work/accounts "$perigee" state Account account-1 --json |
+    sed 's/.*"version":\([0-9]*\).*/\1/')
+  ended=$(date +%s.%N)
+  awk -v n="$count" -v b="$began" -v e="$ended" -v store="$1" \
+    'BEGIN { printf "a plain fold of %d events, %s: %.0f/s (start included)\n", n, store, n / (e - b) }'
 }
 
 report() { # WHAT OURS LIMIT
@@ -144,5 +201,6 @@ bench_import() {
 
 echo "perigee: bench on $(nproc) cores, $(uname -m); medians of $rounds rounds"
 bench_appends
+bench_commands
 bench_projection
 bench_import

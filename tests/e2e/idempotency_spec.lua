@@ -78,8 +78,8 @@ describe("a command with an Idempotency-Key", function()
       put(engine, "k1", 2, { ["If-Match"] = '"2"' }),
       put(engine, "k1", 2, nil, "another"),
       engine:post("/api/aggregates/Jar/j/look", {}, { ["Idempotency-Key"] = "k1" }),
-      engine:post("/api/streams/Jar/j", { events = { { event_type = "Put", data = { coin = 1 } } } },
-        { ["Idempotency-Key"] = "k1" }),
+      engine:post("/api/streams/Jar/j", {
+        events = { { event_type = "Put", data = { coin = 1 } } } }, { ["Idempotency-Key"] = "k1" }),
     }
     for i = 1, 5 do
       assert.equal(422, others[i].status, others[i].body)
