@@ -21,7 +21,8 @@
 
 #define OPTION_KEY                                                             \
     {                                                                          \
-        "idempotency-key", "KEY", "sent again with it, nothing is stored twice" \
+        "idempotency-key", "KEY",                                              \
+            "sent again with it, nothing is stored twice"                      \
     }
 
 extern const struct cli_command cli_serve;

@@ -61,7 +61,7 @@ struct vm_keys {
 
 struct vm {
     lua_State *L;
-    const struct source_tree *modules; /* borrowed, may be NULL */
+    const struct source_tree *modules;        /* borrowed, may be NULL */
     const struct source_tree *upcast_modules; /* the same, for upcasts that came
                                                  from another tree */
     bool any_events;

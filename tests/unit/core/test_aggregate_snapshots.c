@@ -61,6 +61,7 @@ static struct {
     bool refuses;      /* they cannot be saved */
     const char *state; /* what is found instead of the real state, or NULL */
     bool lies;         /* the first event of a page has another id */
+    bool loses;        /* the next transaction finds that the tail is gone */
     /* --- atomic --- */
     size_t events_read;
     size_t offers;
@@ -125,6 +126,20 @@ static bool spy_read(struct store *store, struct str type, struct str id,
     return true;
 }
 
+static bool spy_begin(struct store_writer *writer, struct log_place known,
+                      struct arena *arena, struct append_delta *out,
+                      struct err *err)
+{
+    if (!spy.real->append_begin(writer, known, arena, out, err))
+        return false;
+    if (spy.loses) {
+        spy.loses = false;
+        out->lost = out->cut = true;
+        out->count = 0;
+    }
+    return true;
+}
+
 static struct rig *spied_rig(const char *rest)
 {
     const char *const scripts[] = {"purse.lua", purse_with(rest), NULL};
@@ -136,6 +151,8 @@ static struct rig *spied_rig(const char *rest)
     spy.ops.snapshot_find = spy_find;
     spy.ops.snapshot_save = spy_save;
     spy.ops.read_stream = spy_read;
+    spy.ops.append_begin = spy_begin;
+    spy.ops.append_guarded = NULL; /* every transaction begins */
     rig->store->ops = &spy.ops;
     return rig;
 }
@@ -385,6 +402,33 @@ static void a_cached_state_of_another_log_is_folded_anew(void **state UNUSED)
     rig_free(rig);
 }
 
+/* Nothing that was decided on a state from before is stored, whatever version
+ * it names; the client need not know. */
+static void a_log_that_lost_its_tail_is_folded_anew(void **state UNUSED)
+{
+    struct rig *rig = spied_rig("");
+    struct at p = purse(rig, "p");
+    struct command_result result;
+    uint64_t version = 21;
+    struct err err;
+
+    add(p, 20);
+    for (int i = 0; i < 2; i++) {
+        spy.events_read = 0;
+        spy.loses = true;
+        if (!run_in(p, "add", "{\"by\":1}", i > 0 ? &version : NULL,
+                    &rig->arena, &result, &err))
+            fail_msg("%s", err.text);
+        assert_int_equal(result.version, 21 + i);
+        assert_false(spy.loses);
+        assert_true(spy.events_read >= 20);
+    }
+    spy.events_read = 0;
+    add(p, 1);
+    assert_int_equal(spy.events_read, 0);
+    rig_free(rig);
+}
+
 /* ---- what they are valid for ---- */
 
 static void another_script_does_not_take_them(void **state UNUSED)
@@ -545,6 +589,7 @@ int main(void)
         cmocka_unit_test(the_past_begins_at_a_snapshot_before_it),
         cmocka_unit_test(a_refusal_on_a_cached_state_reads_one_event),
         cmocka_unit_test(a_cached_state_of_another_log_is_folded_anew),
+        cmocka_unit_test(a_log_that_lost_its_tail_is_folded_anew),
         cmocka_unit_test(another_script_does_not_take_them),
         cmocka_unit_test(one_that_cannot_be_read_is_left_aside_and_replaced),
         cmocka_unit_test(c_sn_09_no_history_and_no_stride_change_a_state),
