@@ -72,13 +72,14 @@ void read_upcasts(struct reader *r, int table, struct aggregate_decl *out)
 {
     int upcast = lua_gettop(r->L) + 1;
     struct str *names = NULL;
+    size_t count = 0;
 
     if (reader_field(r, table, "upcast", LUA_TTABLE, OPTIONAL))
-        names = reader_keys(r, upcast, &out->upcast_count);
-    out->upcasts =
-        ARENA_ARRAY(r->arena, struct upcast_decl, out->upcast_count + 1);
+        names = reader_keys(r, upcast, &count);
+    out->upcast_count = count;
+    out->upcasts = ARENA_ARRAY(r->arena, struct upcast_decl, count + 1);
     reader_enter(r, STR("upcast"));
-    for (size_t i = 0; i < out->upcast_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         out->upcasts[i].event_type = names[i];
         if (!is_known_event(out, names[i]) && !r->vm->any_events)
             reader_fault(r, names[i],

@@ -58,14 +58,14 @@ static struct {
     const struct store_ops *real;
     /* --- the test sets, any thread reads --- */
     bool hides;        /* snapshots are not found */
-    bool refuses;      /* they cannot be saved */
     const char *state; /* what is found instead of the real state, or NULL */
     bool lies;         /* the first event of a page has another id */
     bool loses;        /* the next transaction finds that the tail is gone */
     /* --- atomic --- */
     size_t events_read;
     size_t offers;
-    int held; /* savers wait until it is 0 */
+    int held;    /* savers wait until it is 0 */
+    int refuses; /* snapshots cannot be saved */
 } spy;
 
 static bool spy_find(struct store *store, struct str type, struct str id,
@@ -89,7 +89,7 @@ static bool spy_save(struct store *store, const struct snapshot *snapshots,
     __atomic_add_fetch(&spy.offers, count, __ATOMIC_SEQ_CST);
     while (__atomic_load_n(&spy.held, __ATOMIC_SEQ_CST))
         usleep(1000);
-    if (spy.refuses)
+    if (__atomic_load_n(&spy.refuses, __ATOMIC_SEQ_CST))
         return err_set(err, ERR_STORE, "the spy refuses");
     return spy.real->snapshot_save(store, snapshots, count, err);
 }
@@ -158,6 +158,11 @@ static struct rig *spied_rig(const char *rest)
 }
 
 /* ---- short ways ---- */
+
+static void refuse_snapshots(bool refuse)
+{
+    __atomic_store_n(&spy.refuses, refuse, __ATOMIC_SEQ_CST);
+}
 
 static struct at purse(struct rig *rig, const char *name)
 {
@@ -284,7 +289,7 @@ c_sn_07_a_command_does_not_fail_with_its_snapshot(void **state UNUSED)
     struct rig *rig = spied_rig("snapshot_every = 1,");
     struct at p = purse(rig, "p");
 
-    spy.refuses = true;
+    refuse_snapshots(true);
     for (int i = 0; i < 5; i++)
         add(p, 1);
     rig_restart(rig, NULL, NULL);
@@ -292,7 +297,7 @@ c_sn_07_a_command_does_not_fail_with_its_snapshot(void **state UNUSED)
     assert_int_equal(saved_version(p), 0);
     assert_string_equal(state_at(p, AGGREGATE_NOW),
                         plain_fold(p, AGGREGATE_NOW));
-    spy.refuses = false;
+    refuse_snapshots(false);
     add(p, 1);
     rig_restart(rig, NULL, NULL);
     assert_int_equal(saved_version(p), 6);
@@ -531,7 +536,7 @@ static void play_disturbance(struct game *game)
         spy.hides = !spy.hides;
         break;
     case 2:
-        spy.refuses = !spy.refuses;
+        refuse_snapshots(draw(game, 2) == 0);
         break;
     case 3:
         rig_restart(game->rig, NULL, NULL);
