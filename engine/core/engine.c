@@ -101,8 +101,36 @@ static size_t count_declared(const struct script_set *set)
     size_t count = 0;
 
     for (size_t i = 0; i < set->aggregate_count; i++)
-        count += set->any_events ? 1 : set->aggregates[i].event_type_count;
+        count += set->any_events ? 1 + set->aggregates[i].upcast_count
+                                 : set->aggregates[i].event_type_count;
     return count;
+}
+
+/* Any event may come, but no version of one that the script cannot read. */
+static struct declared_type *declare_any(const struct aggregate_decl *decl,
+                                         struct declared_type *next)
+{
+    *next++ = (struct declared_type){.aggregate_type = decl->type,
+                                     .event_type = STR_NONE};
+    for (size_t i = 0; i < decl->upcast_count; i++)
+        *next++ = (struct declared_type){
+            .aggregate_type = decl->type,
+            .event_type = decl->upcasts[i].event_type,
+            .newest = decl->upcasts[i].newest,
+        };
+    return next;
+}
+
+static struct declared_type *declare_known(const struct aggregate_decl *decl,
+                                           struct declared_type *next)
+{
+    for (size_t i = 0; i < decl->event_type_count; i++)
+        *next++ = (struct declared_type){
+            .aggregate_type = decl->type,
+            .event_type = decl->event_types[i],
+            .newest = script_newest(decl, decl->event_types[i]),
+        };
+    return next;
 }
 
 /* What programs that append in SQL may write. */
@@ -117,10 +145,8 @@ static bool declare_types(struct engine *engine, struct err *err)
     for (size_t i = 0; i < set->aggregate_count; i++) {
         const struct aggregate_decl *decl = &set->aggregates[i];
 
-        if (set->any_events)
-            *next++ = (struct declared_type){decl->type, STR_NONE};
-        for (size_t e = 0; e < decl->event_type_count && !set->any_events; e++)
-            *next++ = (struct declared_type){decl->type, decl->event_types[e]};
+        next = set->any_events ? declare_any(decl, next)
+                               : declare_known(decl, next);
     }
     ok = store_declare_types(engine->store, types, count, err);
     mem_free(types);

@@ -236,7 +236,18 @@
     "       and not exists (select from perigee.event_types t"                 \
     "             where t.aggregate_type = p_type"                             \
     "               and coalesce(t.event_type, value #>> '{}')"                \
-    "                 = value #>> '{}'))"                                      \
+    "                 = value #>> '{}')"                                       \
+    "    union all"                                                            \
+    "    select i.place, 4, 2, 'event_version',"                               \
+    "      perigee.door_version(i.value ->> 'event_version')"                  \
+    "        || ' is newer than what aggregate ' || p_type || ' knows of '"    \
+    "        || t.event_type || ' (' || t.newest || '): its `upcast` leads"    \
+    " there'"                                                                  \
+    "      from item i join perigee.event_types t"                             \
+    "        on t.aggregate_type = p_type"                                     \
+    "       and t.event_type = i.value ->> 'event_type'"                       \
+    "      where json_typeof(i.value) = 'object'"                              \
+    "       and perigee.door_version(i.value ->> 'event_version') > t.newest)" \
     "  select 'events[' || place || '].' || key || ': ' || message"            \
     "    from fault where message is not null"                                 \
     "   order by place, stage, turn limit 1"                                   \

@@ -189,6 +189,7 @@ const struct schema_step pg_schema_steps[] = {
      "create table perigee.event_types ("
      "  aggregate_type text collate \"C\" not null,"
      "  event_type text collate \"C\","
+     "  newest integer,"
      "  unique (aggregate_type, event_type));"},
 
     {3, 1, pg_door_sql},

@@ -280,6 +280,7 @@ bool store_snapshot_sample(struct store *store, struct str aggregate_type,
 struct declared_type {
     struct str aggregate_type;
     struct str event_type; /* STR_NONE: the aggregate takes any */
+    uint32_t newest;       /* event_version it knows of; 0: not said */
 };
 /* Replaces the list of what the scripts declare; nothing on SQLite, which has
  * no door for SQL. */

@@ -46,6 +46,7 @@ return {
   type = "Order",
   commands = { place = { input = {}, run = function(order) order:emit("Placed", {}) end } },
   apply = { Placed = function(state) state.placed = true end },
+  upcast = { Placed = { [1] = function(data) return data end } },
 }
 ]]
 
@@ -264,6 +265,13 @@ describe("appending in SQL", function()
     assert.equal("PGV03", in_sql.code)
     assert.equal(over_http.json.detail, in_sql.message)
     must_append(engine.database, "Order", "1", '[{"event_type":"Placed","data":{}}]', "no_stream")
+    local new = '[{"event_type":"Placed","event_version":%d,"data":{}}]'
+    over_http = engine:post("/api/streams/Order/1", '{"events":' .. new:format(3) .. "}")
+    in_sql = sql_append(engine.database, "Order", "1", new:format(3))
+    assert.equal(422, over_http.status, over_http.body)
+    assert.equal("PGV03", in_sql.code)
+    assert.equal(over_http.json.detail, in_sql.message)
+    must_append(engine.database, "Order", "1", new:format(2), "1")
   end)
 
   it("C-SU-21 reaches a projection, without an engine's help", function()

@@ -207,12 +207,12 @@ static void must_declare(struct store *store, const struct declared_type *types,
 
 static void types_are_replaced_and_the_same_list_writes_nothing(void **state)
 {
-    const struct declared_type first[] = {{STR("Order"), STR("Placed")},
-                                          {STR("Order"), STR("Paid")},
-                                          {STR("Note"), STR_NONE}};
-    const struct declared_type second[] = {{STR("Order"), STR("Paid")},
-                                           {STR("Note"), STR_NONE},
-                                           {STR("Note"), STR_NONE}};
+    const struct declared_type first[] = {{STR("Order"), STR("Placed"), 1},
+                                          {STR("Order"), STR("Paid"), 2},
+                                          {STR("Note"), STR_NONE, 0}};
+    const struct declared_type second[] = {{STR("Order"), STR("Paid"), 2},
+                                           {STR("Note"), STR_NONE, 0},
+                                           {STR("Note"), STR_NONE, 0}};
     struct store *store = open_at(db_url);
     int64_t before;
 
@@ -230,6 +230,9 @@ static void types_are_replaced_and_the_same_list_writes_nothing(void **state)
     assert_int_equal(ask_number("select sum(xmin::text::bigint)"
                                 " from perigee.event_types"),
                      before);
+    must_declare(store, &(struct declared_type){STR("Order"), STR("Paid"), 3},
+                 1);
+    assert_int_equal(ask_number("select newest from perigee.event_types"), 3);
     must_declare(store, NULL, 0);
     assert_int_equal(ask_number("select count(*) from perigee.event_types"), 0);
     store_close(store);
@@ -237,8 +240,8 @@ static void types_are_replaced_and_the_same_list_writes_nothing(void **state)
 
 static void *declare(void *arg)
 {
-    const struct declared_type types[] = {{STR("Order"), STR("Placed")},
-                                          {STR("Note"), STR_NONE}};
+    const struct declared_type types[] = {{STR("Order"), STR("Placed"), 1},
+                                          {STR("Note"), STR_NONE, 0}};
     struct store *store = open_at(db_url);
 
     (void)arg;
