@@ -3,7 +3,8 @@
  * The schema in numbered steps, one list a store, both with the same tables:
  *
  *   meta         one row: schema version, the oldest schema knowledge a binary
- *                needs to run against it, the log's id
+ *                needs to run against it, the log's id and where it lives;
+ *                PostgreSQL: the fence of guesses (docs/decisions/004)
  *   events       the log; primary key `position`; unique (stream_id,
  *                aggregate_version), which a partition by position can keep
  *   streams      id (position of the first event), type, key; no version
