@@ -40,6 +40,16 @@ void append_fail_all(struct append_queue *queue, struct list *jobs,
         append_fail(queue, LIST_ITEM(jobs->next, struct append_job, link), err);
 }
 
+void append_note_time(struct append_queue *queue, int64_t recorded_at_us)
+{
+    list_each (&queue->batch, item) {
+        struct append_job *job = LIST_ITEM(item, struct append_job, link);
+
+        if (job->state == JOB_DECIDED)
+            job->result.recorded_at_us = recorded_at_us;
+    }
+}
+
 void append_put_back(struct append_queue *queue)
 {
     lock_take(&queue->lock);

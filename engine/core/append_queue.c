@@ -52,6 +52,18 @@ static void waiter_done(void *arg, const struct append_result *result,
         waiter_free(waiter);
 }
 
+/* Who waits keeps a trouble alive; with nobody waiting it is over when it has
+ * not been seen for a while, since nobody tries. */
+#define TROUBLE_LASTS_MS 10000
+
+/* Under lock. */
+static bool is_in_trouble(const struct append_queue *queue)
+{
+    return queue->trouble_ms != 0 &&
+           (queue->count > 0 ||
+            clock_ms() - queue->trouble_end_ms < TROUBLE_LASTS_MS);
+}
+
 static bool post(struct append_queue *queue,
                  const struct append_request *request, uint32_t timeout_ms,
                  void (*done)(void *, const struct append_result *,
@@ -76,6 +88,8 @@ static bool post(struct append_queue *queue,
     else
         taken = true;
     if (taken) {
+        if (!is_in_trouble(queue))
+            queue->trouble_ms = 0;
         list_append(&queue->waiting, &job->link);
         queue->count++;
         signal_one(&queue->work);
@@ -95,18 +109,72 @@ bool append_post(struct append_queue *queue,
     return post(queue, request, APPEND_POST_TIMEOUT_MS, done, arg, err);
 }
 
-/* The caller waits somewhat longer than the writer may: an answer that says
- * what happened is better than one that does not. */
-static bool await(struct waiter *waiter, uint32_t timeout_ms,
-                  struct append_result *out, struct err *err)
+/* Takes the caller's job out when it still waits, so that nothing of it is
+ * stored.  NULL: it is in the writer's hands, or answered. */
+static struct append_job *withdraw(struct append_queue *queue,
+                                   const struct waiter *waiter)
 {
-    uint64_t until_us = clock_us() + ((uint64_t)timeout_ms + 2000) * 1000;
-    bool ok;
+    struct append_job *found = NULL;
+
+    lock_take(&queue->lock);
+    list_each_safe (&queue->waiting, item, after) {
+        struct append_job *job = LIST_ITEM(item, struct append_job, link);
+
+        if (job->arg != waiter)
+            continue;
+        list_remove(item);
+        found = job;
+        break;
+    }
+    lock_give(&queue->lock);
+    return found;
+}
+
+static bool wait_answer(struct waiter *waiter, uint64_t until_us)
+{
+    bool answered;
 
     lock_take(&waiter->lock);
     while (!waiter->is_answered)
         if (!signal_wait_until(&waiter->answered, &waiter->lock, until_us))
             break;
+    answered = waiter->is_answered;
+    lock_give(&waiter->lock);
+    return answered;
+}
+
+/* The store may keep the writer busy for longer than callers wait. */
+static void give_up_waiting(struct append_queue *queue,
+                            const struct waiter *waiter)
+{
+    struct append_job *job = withdraw(queue, waiter);
+    char why[sizeof(queue->trouble.text)];
+    struct err err;
+
+    if (job == NULL)
+        return;
+    if (append_trouble(queue, why, sizeof(why)) > 0)
+        err_set(&err, ERR_STORE, "nothing was stored: %s", why);
+    else
+        err_set(&err, ERR_STORE, "not in time; nothing was stored");
+    append_fail(queue, job, &err);
+}
+
+/* What is in the writer's hands gets somewhat longer: an answer that says what
+ * happened is better than one that does not. */
+#define IN_HAND_MS 2000
+
+static bool await(struct append_queue *queue, struct waiter *waiter,
+                  uint32_t timeout_ms, struct append_result *out,
+                  struct err *err)
+{
+    uint64_t until_us = clock_us() + (uint64_t)timeout_ms * 1000;
+    bool ok;
+
+    if (!wait_answer(waiter, until_us))
+        give_up_waiting(queue, waiter);
+    (void)wait_answer(waiter, until_us + IN_HAND_MS * 1000);
+    lock_take(&waiter->lock);
     if (!waiter->is_answered) {
         waiter->is_abandoned = true;
         lock_give(&waiter->lock);
@@ -137,7 +205,7 @@ bool append_submit(struct append_queue *queue,
         waiter_free(waiter);
         return false;
     }
-    return await(waiter, timeout_ms, out, err);
+    return await(queue, waiter, timeout_ms, out, err);
 }
 
 /* ---- life ---- */
@@ -214,20 +282,13 @@ uint64_t append_lineage(const struct append_queue *queue)
     return __atomic_load_n(&queue->lineage, __ATOMIC_ACQUIRE);
 }
 
-/* Who waits keeps it alive; with nobody waiting it is over when it has not been
- * seen for a while, since nobody tries. */
-#define TROUBLE_LASTS_MS 10000
-
 uint64_t append_trouble(struct append_queue *queue, char *text, size_t size)
 {
-    uint64_t now_ms = clock_ms();
     uint64_t lasted_ms = 0;
 
     lock_take(&queue->lock);
-    if (queue->trouble_ms != 0 &&
-        (queue->count > 0 ||
-         now_ms - queue->trouble_end_ms < TROUBLE_LASTS_MS)) {
-        lasted_ms = MAX(now_ms - queue->trouble_ms, 1);
+    if (is_in_trouble(queue)) {
+        lasted_ms = MAX(clock_ms() - queue->trouble_ms, 1);
         snprintf(text, size, "%s", queue->trouble.text);
     }
     lock_give(&queue->lock);

@@ -29,22 +29,6 @@ static struct lost_rows lost_rows(struct append_queue *queue,
 
 /* All of them, in their places.  One would not do: its producer may have sent
  * it to another instance meanwhile, which stored it at the same position. */
-static bool is_in_delta(const struct lost_rows *lost,
-                        const struct append_delta *delta)
-{
-    size_t matches = 0;
-
-    for (size_t i = 0; i < delta->count; i++) {
-        uint64_t at = delta->moved[i].position - lost->first_position;
-
-        if (delta->moved[i].position >= lost->first_position &&
-            at < lost->count &&
-            uuid_eq(delta->moved[i].event_id, lost->ids[at]))
-            matches++;
-    }
-    return matches == lost->count;
-}
-
 static bool is_in_page(const struct lost_rows *lost,
                        const struct event_page *page)
 {
@@ -58,21 +42,18 @@ static bool is_in_page(const struct lost_rows *lost,
 }
 
 /* Were the rows of a lost COMMIT stored?  The transaction that asks holds the
- * lock, so the old one is over. */
-static bool is_stored(struct append_queue *queue,
-                      const struct append_delta *delta,
-                      const struct lost_rows *lost, bool *stored_out,
-                      struct err *err)
+ * lock, so the old one is over.  The events themselves are asked for, since
+ * those of a guess have a time that only the store knows. */
+static bool is_stored(struct append_queue *queue, const struct lost_rows *lost,
+                      bool *stored_out, struct err *err)
 {
     struct append_lookup ask = {.ids = lost->ids, .id_count = lost->count};
 
-    if (!delta->cut) {
-        *stored_out = is_in_delta(lost, delta);
-        return true;
-    }
     if (!append_lookup(queue, &ask, err))
         return false;
     *stored_out = is_in_page(lost, ask.found);
+    if (*stored_out)
+        append_note_time(queue, ask.found->events[0].recorded_at_us);
     event_page_unref(ask.found);
     return true;
 }
@@ -100,7 +81,7 @@ static void settle_rows(struct append_queue *queue,
     bool stored = false;
 
     while (!append_begin(queue, &delta, &err) ||
-           !is_stored(queue, &delta, &lost, &stored, &err)) {
+           !is_stored(queue, &lost, &stored, &err)) {
         store_append_abort(queue->writer);
         wait_for_outcome(queue, &err);
         if (list_is_empty(&queue->batch))

@@ -9,8 +9,10 @@
  *            else appended since we last looked; if somebody did, nothing
  *            happened and the batch goes the locked way.
  *
- * Answers that store nothing (conflicts, repetitions) rest on heads, too, and
- * are given only behind a commit that proved them.
+ * Answers that store nothing (conflicts, repetitions) rest on what was read,
+ * and are given only behind a commit, too: of a guess that hit, or under the
+ * lock. A batch that is nothing but such answers is committed all the same,
+ * because what a repetition was told is a promise that it will be found again.
  */
 
 #include "base/clock.h"
@@ -307,23 +309,7 @@ static void run_locked(struct append_queue *queue)
         append_try_later(queue, "a batch of appends was not decided", &err);
         return;
     }
-    if (decision.row_count + decision.mark_count == 0) {
-        store_append_abort(queue->writer); /* the lock proved the heads */
-        append_answer_batch(queue, &decision);
-        return;
-    }
     end_batch(queue, commit(queue, &decision, NULL, &err), &decision, &err);
-}
-
-/* The store set the time; repetitions have none. */
-static void note_time(struct append_queue *queue, int64_t recorded_at_us)
-{
-    list_each (&queue->batch, item) {
-        struct append_job *job = LIST_ITEM(item, struct append_job, link);
-
-        if (job->state == JOB_DECIDED)
-            job->result.recorded_at_us = recorded_at_us;
-    }
 }
 
 /* True when the batch is over in one way or the other; false: it waits for the
@@ -346,7 +332,7 @@ static bool run_guessed(struct append_queue *queue)
     }
     end = commit(queue, &decision, &recorded_at_us, &err);
     if (end == APPEND_COMMITTED)
-        note_time(queue, recorded_at_us);
+        append_note_time(queue, recorded_at_us);
     end_batch(queue, end, &decision, &err);
     return true;
 }

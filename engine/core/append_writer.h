@@ -45,7 +45,8 @@ struct append_queue {
     size_t count; /* waiting, and in the writer's hands */
     bool stopping;
     uint64_t stop_us;        /* give up what could not be stored by then */
-    uint64_t trouble_ms;     /* since when nothing was stored; 0: all is well */
+    uint64_t trouble_ms;     /* since when nothing was stored; 0: all is well,
+                                or nobody has tried for a while */
     uint64_t trouble_end_ms; /* when it failed last */
     struct err trouble;      /* why */
 
@@ -86,6 +87,8 @@ void append_fail_all(struct append_queue *queue, struct list *jobs,
  * moves; those put off go back to wait. */
 void append_answer_batch(struct append_queue *queue,
                          const struct decision *decision);
+/* The store set the time of the batch's rows; repetitions have none. */
+void append_note_time(struct append_queue *queue, int64_t recorded_at_us);
 /* Nothing of the batch was stored: back to the front of `waiting`, in order. */
 void append_put_back(struct append_queue *queue);
 

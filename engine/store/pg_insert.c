@@ -179,12 +179,26 @@ static void send_events(struct pg_conn *conn, const struct append_batch *batch)
 
 void pg_send_batch(struct pg_conn *conn, const struct append_batch *batch)
 {
+    if (batch->count + batch->mark_count == 0)
+        pg_send_proof(conn);
     if (batch->count > 0)
         send_events(conn, batch);
     if (batch->mark_count == 0)
         return;
     put_marks(pg_args(conn), batch);
     pg_send(conn, keys_sql);
+}
+
+/* A commit that waited for its standby in vain, and was ended, shows rows that
+ * no standby has.  Behind a later write that a standby has they are there, too;
+ * this one writes to the write-ahead log alone. */
+static const char proof_sql[] =
+    "select pg_logical_emit_message(true, 'perigee', '')"
+    " where current_setting('synchronous_standby_names') <> ''";
+
+void pg_send_proof(struct pg_conn *conn)
+{
+    pg_send(conn, proof_sql);
 }
 
 /* ---- guarded ---- */

@@ -62,6 +62,19 @@ void pg_read_asks(const PGresult *rows, struct request_ask *asks, size_t count)
     }
 }
 
+/* What is found is told to the client, so it must stay. */
+static bool find(struct pg_conn *conn, struct request_ask *ask, struct err *err)
+{
+    pg_send_asks(conn, ask, 1);
+    if (pg_run(conn, err) != PG_DONE)
+        return false;
+    pg_read_asks(pg_result(conn, 0), ask, 1);
+    if (!ask->found)
+        return true;
+    pg_send_proof(conn);
+    return pg_run(conn, err) == PG_DONE;
+}
+
 bool pg_request_find(struct store *store, struct request_ask *ask,
                      struct arena *arena, struct err *err)
 {
@@ -71,10 +84,7 @@ bool pg_request_find(struct store *store, struct request_ask *ask,
     (void)arena; /* what is found has no texts */
     if (conn == NULL)
         return false;
-    pg_send_asks(conn, ask, 1);
-    ok = pg_run(conn, err) == PG_DONE;
-    if (ok)
-        pg_read_asks(pg_result(conn, 0), ask, 1);
+    ok = find(conn, ask, err);
     pg_give_back(store, conn);
     return ok;
 }

@@ -127,6 +127,10 @@ enum append_end pg_append_guarded(struct store_writer *writer,
 
 /* Queues all that a batch writes, the notice to others included. */
 void pg_send_batch(struct pg_conn *conn, const struct append_batch *batch);
+/* Queues what makes the commit behind it wait until everything that shows by
+ * now is as durable as the database promises; nothing without a synchronous
+ * standby. */
+void pg_send_proof(struct pg_conn *conn);
 /* Queues the same as one statement that does nothing unless the head is
  * `known` and the log's fence is `fence`; its answer is then without a row,
  * else recorded_at. */

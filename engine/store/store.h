@@ -215,8 +215,9 @@ enum append_end {
 };
 
 /* Inserts rows with contiguous positions from head + 1 and commits.  A row
- * whose stream_id is its own position creates the stream.  An empty batch just
- * ends the transaction.  The transaction is over in every case. */
+ * whose stream_id is its own position creates the stream.  An empty batch
+ * makes sure that what the transaction has read is as durable as the database
+ * promises.  The transaction is over in every case. */
 enum append_end store_append_commit(struct store_writer *writer,
                                     const struct append_batch *batch,
                                     struct err *err) MUST_USE;

@@ -7,9 +7,11 @@
  * unique ids and versions (a batch that breaks them is STALE, as an index of a
  * real store would find).  What is against the contract ends the process.
  *
- * A test plans ends of commits with fake_plan; they are used up in order.  It
- * stops writers at begin with fake_hold, so that a batch can be filled, and
- * lets other programs append with fake_foreign.
+ * A test plans ends of commits with fake_plan; they are used up in order, by
+ * guarded commits, too.  It stops writers at begin with fake_hold, so that a
+ * batch can be filled, and lets other programs append with fake_foreign, or
+ * (`sneak_event`, `sneak_key`) just when a guess has looked and not yet been
+ * sent.
  */
 #include "base/clock.h"
 #include "base/mem.h"
@@ -30,6 +32,15 @@ enum fake_end {
 
 #define FAKE_PLANS 64
 
+/* What the store says recorded_at is, for the rows of a guess. */
+#define FAKE_GUESS_US 4711
+
+struct fake_marks {
+    struct request_mark *items; /* texts in the store's arena */
+    size_t count;
+    size_t capacity;
+};
+
 struct fake_store {
     struct store base;
     /* --- under lock --- */
@@ -37,8 +48,11 @@ struct fake_store {
     struct signal changed;
     struct event_page *log;  /* position n is events[n - 1] */
     struct event_page *late; /* of a frozen transaction, or NULL */
-    bool taken;              /* the log's lock */
-    bool held;               /* begins wait at the door */
+    struct fake_marks marks;
+    struct fake_marks late_marks;
+    struct arena arena; /* texts of marks */
+    bool taken;         /* the log's lock */
+    bool held;          /* begins wait at the door */
     size_t at_the_door;
     enum fake_end plans[FAKE_PLANS];
     size_t plan_count;
@@ -46,16 +60,19 @@ struct fake_store {
     int begins_to_fail; /* -1: all, until it is set to 0 */
     int lookups_to_fail;
     int commits_to_roll_back;
-    bool cut;       /* deltas are cut */
-    bool blind;     /* deltas leave out what they should tell */
-    unsigned chaos; /* 0: none; else a seed for random ends */
-    size_t commits, begins, lookups;
+    bool cut;                /* deltas are cut */
+    bool blind;              /* deltas leave out what they should tell */
+    unsigned chaos;          /* 0: none; else a seed for random ends */
+    const char *sneak_event; /* at the next guess: to Thing/… */
+    const char *sneak_key;   /* likewise: a request without events */
+    size_t commits, begins, lookups, guessed, proofs;
 };
 
 struct fake_writer {
     struct store_writer base;
     bool begun;
-    bool broken; /* begin failed: only an abort may follow */
+    bool broken;    /* begin failed: only an abort may follow */
+    bool uncertain; /* only a begin may follow */
 };
 
 static inline struct fake_store *fake_of(struct store *store)
@@ -125,22 +142,76 @@ static inline void fake_drop_tail(struct fake_store *fake, size_t count)
     fake->log = kept;
 }
 
-/* All rows or none. */
+/* ---- marks ---- */
+
+static inline bool fake_same_key(const struct request_key *a,
+                                 const struct request_key *b)
+{
+    return str_eq(a->token, b->token) && str_eq(a->tenant, b->tenant) &&
+           str_eq(a->key, b->key);
+}
+
+static inline const struct request_mark *
+fake_mark_of(const struct fake_store *fake, const struct request_key *key)
+{
+    for (size_t i = 0; i < fake->marks.count; i++)
+        if (fake_same_key(&fake->marks.items[i].key, key))
+            return &fake->marks.items[i];
+    return NULL;
+}
+
+static inline void fake_add_mark(struct fake_store *fake,
+                                 struct fake_marks *marks,
+                                 const struct request_mark *mark)
+{
+    struct request_mark *own;
+
+    GROW(marks->items, marks->capacity, marks->count + 1);
+    own = &marks->items[marks->count++];
+    *own = *mark;
+    own->key.token = arena_str(&fake->arena, mark->key.token);
+    own->key.tenant = arena_str(&fake->arena, mark->key.tenant);
+    own->key.key = arena_str(&fake->arena, mark->key.key);
+}
+
+static inline bool fake_insert_marks(struct fake_store *fake,
+                                     const struct append_batch *batch)
+{
+    size_t before = fake->marks.count;
+
+    for (size_t i = 0; i < batch->mark_count; i++) {
+        if (fake_mark_of(fake, &batch->marks[i].key) != NULL) {
+            fake->marks.count = before;
+            return false;
+        }
+        fake_add_mark(fake, &fake->marks, &batch->marks[i]);
+    }
+    return true;
+}
+
+/* All rows and marks, or nothing.  `recorded_at_us` is given for a guess. */
 static inline bool fake_insert(struct fake_store *fake,
-                               const struct append_batch *batch)
+                               const struct append_batch *batch,
+                               const int64_t *recorded_at_us)
 {
     size_t before = fake->log->count;
 
-    for (size_t i = 0; i < batch->count; i++) {
-        const struct event *event = batch->rows[i].event;
+    if (!fake_insert_marks(fake, batch))
+        return false;
 
-        if (!fake_fits(fake, event)) {
+    for (size_t i = 0; i < batch->count; i++) {
+        struct event event = *batch->rows[i].event;
+
+        if (recorded_at_us != NULL)
+            event.recorded_at_us = *recorded_at_us;
+        if (!fake_fits(fake, &event)) {
             fake_drop_tail(fake, before);
+            fake->marks.count -= batch->mark_count;
             return false;
         }
-        event_page_add(fake->log, event);
+        event_page_add(fake->log, &event);
         CHECK(batch->rows[i].stream_id ==
-              fake_stream_id(fake, event->aggregate_type, event->aggregate_id));
+              fake_stream_id(fake, event.aggregate_type, event.aggregate_id));
     }
     return true;
 }
@@ -207,6 +278,9 @@ static inline void fake_fill_delta(const struct fake_store *fake,
     if (after > head || head - after > APPEND_DELTA_MAX ||
         (after > 0 && !uuid_eq(events[after - 1].event_id, known.event_id)))
         out->cut = true;
+    out->lost =
+        after > head ||
+        (after > 0 && !uuid_eq(events[after - 1].event_id, known.event_id));
     if (out->cut || fake->blind)
         return;
     out->moved = ARENA_ARRAY(arena, struct append_moved, head - after);
@@ -234,6 +308,24 @@ static inline void fake_thaw(struct fake_store *fake)
     }
     event_page_unref(fake->late);
     fake->late = NULL;
+    for (size_t i = 0; i < fake->late_marks.count; i++)
+        fake_add_mark(fake, &fake->marks, &fake->late_marks.items[i]);
+    fake->late_marks.count = 0;
+}
+
+/* Under the store's lock: the log's, and what froze with it is over. */
+static inline void fake_take_log(struct fake_store *fake,
+                                 struct fake_writer *writer)
+{
+    fake->at_the_door++;
+    signal_all(&fake->changed);
+    while (fake->held || fake->taken)
+        signal_wait(&fake->changed, &fake->lock);
+    fake->at_the_door--;
+    fake->taken = true;
+    writer->begun = true;
+    writer->uncertain = false;
+    fake_thaw(fake);
 }
 
 static inline bool fake_begin(struct store_writer *base, struct log_place known,
@@ -252,17 +344,23 @@ static inline bool fake_begin(struct store_writer *base, struct log_place known,
         lock_give(&fake->lock);
         return err_set(err, ERR_STORE, "the fake store is away");
     }
-    fake->at_the_door++;
-    signal_all(&fake->changed);
-    while (fake->held || fake->taken)
-        signal_wait(&fake->changed, &fake->lock);
-    fake->at_the_door--;
-    fake->taken = true;
-    writer->begun = true;
-    fake_thaw(fake);
+    fake_take_log(fake, writer);
     fake_fill_delta(fake, known, arena, out);
     lock_give(&fake->lock);
     return true;
+}
+
+static inline void fake_answer_asks(const struct fake_store *fake,
+                                    struct append_lookup *lookup)
+{
+    for (size_t i = 0; i < lookup->key_count; i++) {
+        struct request_ask *ask = &lookup->keys[i];
+        const struct request_mark *mark = fake_mark_of(fake, &ask->key);
+
+        ask->found = mark != NULL;
+        if (mark != NULL)
+            ask->mark = *mark;
+    }
 }
 
 static inline bool fake_lookup(struct store_writer *base,
@@ -271,8 +369,9 @@ static inline bool fake_lookup(struct store_writer *base,
     struct fake_store *fake = fake_of(base->store);
     bool fails;
 
-    CHECK(fake_writer_of(base)->begun);
-    CHECK(lookup->stream_count + lookup->id_count > 0);
+    CHECK(fake_writer_of(base)->begun || base->store->ops->append_guarded);
+    CHECK(!fake_writer_of(base)->uncertain);
+    CHECK(lookup->stream_count + lookup->id_count + lookup->key_count > 0);
     lock_take(&fake->lock);
     fake->lookups++;
     fails = fake_takes(&fake->lookups_to_fail) ||
@@ -286,6 +385,8 @@ static inline bool fake_lookup(struct store_writer *base,
         stream->stream_id =
             fake_stream_id(fake, stream->aggregate_type, stream->aggregate_id);
     }
+    if (!fails)
+        fake_answer_asks(fake, lookup);
     lookup->found = NULL;
     for (size_t p = 0; p < fake->log->count && !fails; p++)
         for (size_t i = 0; i < lookup->id_count; i++) {
@@ -327,12 +428,13 @@ static inline bool fake_is_poisoned(const struct append_batch *batch)
 static inline enum append_end fake_finish(struct fake_store *fake,
                                           enum fake_end end,
                                           const struct append_batch *batch,
+                                          const int64_t *recorded_at_us,
                                           struct err *err)
 {
     switch (end) {
     case FAKE_COMMIT:
     case FAKE_LOST_STORED:
-        if (!fake_insert(fake, batch)) {
+        if (!fake_insert(fake, batch, recorded_at_us)) {
             err_set(err, ERR_STORE, "a key was violated");
             return APPEND_STALE;
         }
@@ -349,14 +451,42 @@ static inline enum append_end fake_finish(struct fake_store *fake,
         return APPEND_ROLLED_BACK;
     case FAKE_LOST_LATE:
         fake->late = event_page_new();
-        for (size_t i = 0; i < batch->count; i++)
-            event_page_add(fake->late, batch->rows[i].event);
+        for (size_t i = 0; i < batch->count; i++) {
+            struct event event = *batch->rows[i].event;
+
+            if (recorded_at_us != NULL)
+                event.recorded_at_us = *recorded_at_us;
+            event_page_add(fake->late, &event);
+        }
+        for (size_t i = 0; i < batch->mark_count; i++)
+            fake_add_mark(fake, &fake->late_marks, &batch->marks[i]);
         break;
     case FAKE_LOST:
         break;
     }
     err_set(err, ERR_STORE, "the answer was lost");
     return APPEND_UNCERTAIN;
+}
+
+/* The end of a transaction that holds the log. */
+static inline enum append_end fake_end_log(struct store_writer *base,
+                                           const struct append_batch *batch,
+                                           const int64_t *recorded_at_us,
+                                           struct err *err)
+{
+    struct fake_store *fake = fake_of(base->store);
+    enum append_end end;
+
+    if (batch->count + batch->mark_count == 0)
+        fake->proofs++;
+    else
+        fake->commits++;
+    end = fake_finish(
+        fake, fake_is_poisoned(batch) ? FAKE_REFUSED : fake_next_end(fake),
+        batch, recorded_at_us, err);
+    fake_writer_of(base)->uncertain = end == APPEND_UNCERTAIN;
+    fake_end_transaction(fake_writer_of(base));
+    return end;
 }
 
 static inline enum append_end fake_commit(struct store_writer *base,
@@ -368,16 +498,96 @@ static inline enum append_end fake_commit(struct store_writer *base,
 
     CHECK(fake_writer_of(base)->begun);
     lock_take(&fake->lock);
-    fake->commits++;
-    end = fake_is_poisoned(batch)
-              ? fake_finish(fake, FAKE_REFUSED, batch, err)
-              : fake_finish(fake, fake_next_end(fake), batch, err);
-    fake_end_transaction(fake_writer_of(base));
+    end = fake_end_log(base, batch, NULL, err);
     lock_give(&fake->lock);
     return end;
 }
 
-static inline struct fake_store *fake_new(void)
+/* ---- guesses ---- */
+
+/* Under lock: another program appends an event to Thing/`id`. */
+static inline void fake_add_foreign(struct fake_store *fake, const char *id,
+                                    struct uuid event_id)
+{
+    struct event event = {
+        .event_id = event_id,
+        .event_type = STR("Happened"),
+        .event_version = 1,
+        .aggregate_type = STR("Thing"),
+        .aggregate_id = str_of(id),
+        .data = STR("{}"),
+        .metadata = STR("{}"),
+    };
+    const struct event *last =
+        fake_last_of(fake, event.aggregate_type, event.aggregate_id);
+
+    event.position = fake->log->count + 1;
+    event.aggregate_version = last != NULL ? last->aggregate_version + 1 : 1;
+    event_page_add(fake->log, &event);
+}
+
+/* Under lock: another program stores a request without events. */
+static inline void fake_add_foreign_mark(struct fake_store *fake,
+                                         const char *key)
+{
+    struct request_mark mark = {
+        .key = {.token = STR(""), .tenant = STR(""), .key = str_of(key)},
+        .first_version = 1,
+    };
+
+    fake_add_mark(fake, &fake->marks, &mark);
+}
+
+static inline void fake_sneak(struct fake_store *fake)
+{
+    if (fake->sneak_event != NULL)
+        fake_add_foreign(fake, fake->sneak_event, uuid_new());
+    if (fake->sneak_key != NULL)
+        fake_add_foreign_mark(fake, fake->sneak_key);
+    fake->sneak_event = NULL;
+    fake->sneak_key = NULL;
+}
+
+static inline bool fake_is_head(const struct fake_store *fake,
+                                struct log_place known)
+{
+    const struct event_page *log = fake->log;
+
+    return log->count == known.position &&
+           (log->count == 0 ||
+            uuid_eq(log->events[log->count - 1].event_id, known.event_id));
+}
+
+static inline enum append_end fake_guarded(struct store_writer *base,
+                                           struct log_place known,
+                                           const struct append_batch *batch,
+                                           int64_t *recorded_at_us,
+                                           struct err *err)
+{
+    struct fake_writer *writer = fake_writer_of(base);
+    struct fake_store *fake = fake_of(base->store);
+    const int64_t now_us = FAKE_GUESS_US;
+    enum append_end end = APPEND_MOVED;
+
+    CHECK(!writer->begun && !writer->broken && !writer->uncertain);
+    CHECK(batch->count > 0);
+    lock_take(&fake->lock);
+    fake->guessed++;
+    fake_take_log(fake, writer);
+    fake_sneak(fake);
+    if (fake_is_head(fake, known)) {
+        end = fake_end_log(base, batch, &now_us, err);
+    } else {
+        err_set(err, ERR_STORE, "the head is elsewhere");
+        fake_end_transaction(writer);
+    }
+    lock_give(&fake->lock);
+    *recorded_at_us = end == APPEND_COMMITTED ? now_us : 0;
+    return end;
+}
+
+/* `guesses`: it has guarded commits. */
+static inline struct fake_store *fake_new(bool guesses)
 {
     static const struct store_ops ops = {
         .writer_open = fake_writer_open,
@@ -387,9 +597,18 @@ static inline struct fake_store *fake_new(void)
         .append_commit = fake_commit,
         .append_abort = fake_abort,
     };
+    static const struct store_ops guessing_ops = {
+        .writer_open = fake_writer_open,
+        .writer_close = fake_writer_close,
+        .append_begin = fake_begin,
+        .append_lookup = fake_lookup,
+        .append_commit = fake_commit,
+        .append_abort = fake_abort,
+        .append_guarded = fake_guarded,
+    };
     struct fake_store *fake = NEW(struct fake_store);
 
-    fake->base.ops = &ops;
+    fake->base.ops = guesses ? &guessing_ops : &ops;
     fake->log = event_page_new();
     lock_init(&fake->lock);
     signal_init(&fake->changed);
@@ -401,6 +620,9 @@ static inline void fake_free(struct fake_store *fake)
     CHECK(!fake->taken); /* every transaction was ended */
     event_page_unref(fake->late);
     event_page_unref(fake->log);
+    mem_free(fake->marks.items);
+    mem_free(fake->late_marks.items);
+    arena_done(&fake->arena);
     signal_done(&fake->changed);
     lock_done(&fake->lock);
     mem_free(fake);
@@ -453,22 +675,8 @@ static inline void fake_let_go(struct fake_store *fake)
 static inline void fake_foreign(struct fake_store *fake, const char *id,
                                 struct uuid event_id)
 {
-    struct event event = {
-        .event_id = event_id,
-        .event_type = STR("Happened"),
-        .event_version = 1,
-        .aggregate_type = STR("Thing"),
-        .aggregate_id = str_of(id),
-        .data = STR("{}"),
-        .metadata = STR("{}"),
-    };
-    const struct event *last;
-
     lock_take(&fake->lock);
     CHECK(!fake->taken);
-    last = fake_last_of(fake, event.aggregate_type, event.aggregate_id);
-    event.position = fake->log->count + 1;
-    event.aggregate_version = last != NULL ? last->aggregate_version + 1 : 1;
-    event_page_add(fake->log, &event);
+    fake_add_foreign(fake, id, event_id);
     lock_give(&fake->lock);
 }

@@ -57,7 +57,7 @@ static struct rig *rig_new(void)
 {
     struct rig *rig = NEW(struct rig);
 
-    rig->fake = fake_new();
+    rig->fake = fake_new(false);
     rig->head = head_new();
     lock_init(&rig->lock);
     signal_init(&rig->answered);
@@ -1077,7 +1077,7 @@ static void check_producer(const struct producer *producer)
 static void
 two_instances_and_every_mishap_lose_and_double_nothing(void **state UNUSED)
 {
-    struct storm storm = {.fake = fake_new()};
+    struct storm storm = {.fake = fake_new(false)};
     struct producer *producers = NEW_ARRAY(struct producer, PRODUCERS);
     struct thread *threads[PRODUCERS];
     struct head *heads[QUEUES];

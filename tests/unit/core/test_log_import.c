@@ -43,7 +43,7 @@ static int set_up(void **state)
 {
     static struct rig rig;
 
-    rig = (struct rig){.fake = fake_new()};
+    rig = (struct rig){.fake = fake_new(false)};
     rig.ops = *rig.fake->base.ops;
     rig.ops.head = fake_head;
     rig.ops.read_after = fake_read_after;
