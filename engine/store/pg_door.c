@@ -4,12 +4,14 @@
  * The door for programs that append in SQL: perigee.append_events, and the
  * functions it is made of, named perigee.door_*.
  *
- *   door_text    checks JSON as it is written: escapes, depth
- *   door_twin    checks it for keys that stand twice in one object
- *   door_member  what is wrong with one member of an event
- *   door_read    all events, checked and complete but for their places
- *   door_stored  the answer for events that are stored already
- *   door_insert  gives places and inserts
+ *   door_text     checks JSON as it is written: escapes, depth
+ *   door_twin     checks it for keys that stand twice in one object
+ *   door_member   what is wrong with one member of an event
+ *   door_fault    what is wrong first with all of them
+ *   door_compact, door_time, door_version, door_id, door_uuid   values
+ *   door_read     all events, checked and complete but for their places
+ *   door_stored   the answer for events that are stored already
+ *   door_insert   gives places and inserts
  *
  * It is the same door as POST /api/streams/…: the same things are refused, in
  * the same words, and what it stores cannot be told from what an engine does.
@@ -28,8 +30,8 @@
  */
 
 #define STRING "\"[^\"\\\\]*(?:\\\\.[^\"\\\\]*)*\""
-#define DEPTH_MAX                                                              \
-    "63" /* of the list, which in a body has an object around it */
+/* Of the list, which in a body has an object around it. */
+#define DEPTH_MAX "63"
 
 #define REFUSED "raise exception using errcode = 'PGV03', message = "
 
