@@ -109,9 +109,14 @@ demo: ## import a day of a real shop and print its tables
 	@$(PARALLEL) -s all
 	@examples/shop/demo.sh $(abspath $(BUILD)/perigee)
 
+image: ## build the container image perigee:VERSION
+	@$(AGAIN) deps
+	@config/image/build.sh $(BUILD)/image perigee $(VERSION) $(COMMIT)
+
 install: all ## install under PREFIX (/usr/local), with examples and defaults
 	install -D -m 755 $(BUILD)/perigee $(DESTDIR)$(PREFIX)/bin/perigee
 	find config lua projections examples docs -type f ! -path 'examples/shop/data/*' \
+	    ! -path 'config/image/*' \
 	    -exec install -D -m 644 {} $(DESTDIR)$(PREFIX)/share/perigee/{} \;
 
 clean: ## remove what was built
@@ -122,4 +127,4 @@ help: ## list the targets
 
 include tests/tests.mk
 
-.PHONY: all deps run demo install clean help
+.PHONY: all deps run demo image install clean help

@@ -3,18 +3,24 @@
 # that are missing only; docs/dependencies.md says what each is for.
 #
 #     tests/support/deps.sh           install what is missing
+#     tests/support/deps.sh --build   only what compiling needs
 #     tests/support/deps.sh --list    print the names, one a line
 #
 # With nothing missing this asks dpkg once and needs neither root nor network.
 set -eu
 
-packages="
-gcc make pkg-config libc6-dev git ca-certificates
+# What the engine is compiled from; the Dockerfile wants no more.
+build_packages="
+gcc make pkg-config libc6-dev ca-certificates
 libluajit-5.1-dev libpq-dev libsqlite3-dev libuv1-dev libcivetweb-dev
 libcurl4-openssl-dev libgmp-dev libssl-dev
+"
+packages="$build_packages git
 luajit lua-posix lua-socket lua-cjson lua-sql-postgres lua-busted lua-check
+lua-yaml
 libcmocka-dev postgresql pgbouncer nginx-light wrk sqlite3 curl procps xz-utils
 clang libclang-rt-dev clang-format clang-tidy cppcheck shellcheck codespell
+buildah mmdebstrap podman runc
 "
 
 is_installed() {
@@ -58,7 +64,9 @@ install_packages() {
         apt-get install -q -y --no-install-recommends "$@"
 }
 
-if [ "${1:-}" = --list ]; then
+if [ "${1:-}" = --build ]; then
+    packages=$build_packages
+elif [ "${1:-}" = --list ]; then
     for name in $packages; do echo "$name"; done
     exit 0
 fi
