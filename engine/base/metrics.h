@@ -24,7 +24,8 @@
     X(METRIC_SUB_BATCH,            "perigee_subscription_batch_duration_seconds", HISTOGRAM, "subscription", "One batch: read, run and commit") \
     X(METRIC_SANDBOX_KILLS,        "perigee_sandbox_kills_total",               COUNTER,   NULL,           "Scripts stopped at a deadline or a memory ceiling") \
     X(METRIC_HTTP_DURATION,        "perigee_http_request_duration_seconds",     HISTOGRAM, NULL,           "HTTP requests, from header to answer") \
-    X(METRIC_POOL_CONNECTIONS,     "perigee_pool_connections",                  GAUGE,     NULL,           "Database connections open")
+    X(METRIC_POOL_CONNECTIONS,     "perigee_pool_connections",                  GAUGE,     "state",        "Database connections: idle, lent, connecting") \
+    X(METRIC_POOL_WAIT,            "perigee_pool_wait_seconds",                 HISTOGRAM, NULL,           "Waits for a database connection, those without waiting too")
 /* clang-format on */
 
 enum metric {

@@ -1,6 +1,7 @@
 #include "store/lite_pool.h"
 
 #include "base/clock.h"
+#include "base/metrics.h"
 
 /* A right to a connection: an idle one, or with `conn` NULL to open one. */
 struct waiter {
@@ -57,8 +58,11 @@ static void wait_in_line(struct lite_pool *pool, struct waiter *waiter,
     while (!waiter->granted &&
            signal_wait_until(&waiter->granted_signal, &pool->lock, deadline_us))
         continue;
-    if (!waiter->granted)
+    if (!waiter->granted) {
         list_remove(&waiter->in_line);
+        pool->timeouts++;
+        pool->timeout_at_ms = clock_ms();
+    }
     signal_done(&waiter->granted_signal);
 }
 
@@ -178,10 +182,15 @@ void lite_pool_done(struct lite_pool *pool)
 static bool claim(struct lite_pool *pool, struct waiter *waiter,
                   uint32_t wait_ms)
 {
+    uint64_t began_us = clock_us();
+
     lock_take(&pool->lock);
     if (!try_grant(pool, waiter))
         wait_in_line(pool, waiter, wait_ms);
     lock_give(&pool->lock);
+    if (pool->use == LITE_READS)
+        metric_observe(metric(METRIC_POOL_WAIT),
+                       (double)(clock_us() - began_us) / 1e6);
     return waiter->granted;
 }
 
@@ -298,4 +307,30 @@ uint32_t lite_pool_open(struct lite_pool *pool)
     open = pool->open;
     lock_give(&pool->lock);
     return open;
+}
+
+static uint32_t count(const struct list *list)
+{
+    uint32_t n = 0;
+
+    list_each (list, item)
+        n++;
+    return n;
+}
+
+void lite_pool_add_status(struct lite_pool *pool, struct pool_status *status)
+{
+    uint32_t idle, lent;
+
+    lock_take(&pool->lock);
+    idle = count(&pool->idle);
+    lent = count(&pool->lent);
+    status->most += pool->max;
+    status->idle += idle;
+    status->lent += lent;
+    status->connecting += pool->open - idle - lent;
+    status->waiting += count(&pool->waiters);
+    status->timeouts += pool->timeouts;
+    status->timeout_at_ms = MAX(status->timeout_at_ms, pool->timeout_at_ms);
+    lock_give(&pool->lock);
 }

@@ -15,6 +15,7 @@
  */
 #include "run/thread.h"
 #include "store/lite_conn.h"
+#include "store/store.h"
 
 struct lite_pool {
     /* --- set before start, then read only --- */
@@ -27,6 +28,8 @@ struct lite_pool {
     struct list lent;    /* likewise, in no order */
     struct list waiters; /* in the order of their coming */
     uint32_t open;       /* connections, and rights to open one */
+    uint64_t timeouts;
+    uint64_t timeout_at_ms; /* when a wait was last given up; 0: never */
     bool is_shut;
 };
 
@@ -57,3 +60,5 @@ void lite_pool_reopen(struct lite_pool *pool);
 void lite_pool_watch(struct lite_pool *pool);
 /* Connections open now. */
 uint32_t lite_pool_open(struct lite_pool *pool);
+/* Adds how it is now. */
+void lite_pool_add_status(struct lite_pool *pool, struct pool_status *status);

@@ -199,11 +199,15 @@ static void lite_close(struct store *store)
     mem_free(lite);
 }
 
-static uint32_t lite_connections(struct store *store)
+/* To wait for the turn to write is usual, for a reader it is not. */
+static void lite_pool_status_of(struct store *store, struct pool_status *out)
 {
     struct lite_store *lite = lite_of(store);
 
-    return lite_pool_open(&lite->readers) + lite_pool_open(&lite->writer);
+    *out = (struct pool_status){0};
+    lite_pool_add_status(&lite->writer, out);
+    out->waiting = 0;
+    lite_pool_add_status(&lite->readers, out);
 }
 
 /* Whoever held leases before is dead, or it would have the claim. */
@@ -234,7 +238,7 @@ static bool lite_declare_types(struct store *store UNUSED,
 static const struct store_ops lite_ops = {
     .kind = STORE_SQLITE,
     .close = lite_close,
-    .connections = lite_connections,
+    .pool_status = lite_pool_status_of,
     .migrate = lite_migrate,
     .check_schema = lite_check_schema,
     .log_id = lite_log_id,

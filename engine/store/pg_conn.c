@@ -114,6 +114,7 @@ struct pg_conn *pg_conn_open(const struct pg_target *target, struct err *err)
     char text[256];
 
     conn->pooled = target->pooled;
+    conn->opened_ms = clock_ms();
     conn->statement_timeout_ms = target->statement_timeout_ms;
     conn->wait_ms = target->statement_timeout_ms + GRACE_MS;
     conn->pg = PQconnectdbParams(target->keywords, target->values, 0);
@@ -142,6 +143,11 @@ void pg_conn_close(struct pg_conn *conn)
     mem_free(conn->sent);
     mem_free(conn->results);
     mem_free(conn);
+}
+
+uint64_t pg_conn_age_ms(const struct pg_conn *conn)
+{
+    return clock_ms() - conn->opened_ms;
 }
 
 bool pg_conn_is_open(const struct pg_conn *conn)

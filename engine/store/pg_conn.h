@@ -16,6 +16,8 @@ struct pg_conn *pg_conn_open(const struct pg_target *target,
 /* Never waits.  NULL is fine. */
 void pg_conn_close(struct pg_conn *conn);
 
+/* Since it was opened. */
+uint64_t pg_conn_age_ms(const struct pg_conn *conn);
 /* False when the connection was lost, or must not be used again. */
 bool pg_conn_is_open(const struct pg_conn *conn);
 /* Looks, without asking the server, whether it closed the connection. */

@@ -31,6 +31,7 @@ struct pg_conn {
     bool is_stale; /* not to be used again, although open */
     uint32_t statement_timeout_ms;
     uint32_t wait_ms; /* without anything coming */
+    uint64_t opened_ms;
     uint64_t deadline_ms;
 
     struct pg_args args; /* of the next statement */

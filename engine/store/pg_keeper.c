@@ -25,6 +25,7 @@ struct pg_keeper {
     struct store_keeper base;
     struct pg_seat seat;
     struct pg_conn *listening; /* the seat's connection, once it listens */
+    uint64_t opened;           /* the seat's number of that one */
     uint32_t backoff_ms;       /* 0: the last try went well */
     uint64_t next_try_ms;
 };
@@ -67,12 +68,15 @@ static bool listen_again(struct pg_keeper *keeper, struct err *err)
 {
     struct pg_conn *conn = keeper->seat.conn;
 
-    if (!keeper->seat.store->has_seats || keeper->listening == conn)
+    if (!keeper->seat.store->has_seats ||
+        (keeper->listening != NULL && keeper->opened == keeper->seat.opened))
         return true;
+    keeper->listening = NULL;
     pg_send(conn, "listen perigee");
     if (pg_run(conn, err) != PG_DONE)
         return false;
     keeper->listening = conn;
+    keeper->opened = keeper->seat.opened;
     return true;
 }
 
@@ -85,6 +89,7 @@ static bool connect_again(struct pg_keeper *keeper, struct err *err)
         return err_set(err, ERR_STORE,
                        "PostgreSQL was not reachable a moment ago");
     if (!pg_seat_take(&keeper->seat, err) || !listen_again(keeper, err)) {
+        keeper->listening = NULL; /* the seat may have lost it */
         back_off(keeper);
         return false;
     }
@@ -150,6 +155,7 @@ bool pg_keeper_beat(struct store_keeper *base, struct uuid owner,
     struct pg_keeper *keeper = keeper_of(base);
     bool ok;
 
+    pg_pool_watch(pg_store_of(base->store)->pool);
     if (!connect_again(keeper, err))
         return false;
     ok = run_beat(keeper->seat.conn, owner, ttl_ms, arena, out, err);

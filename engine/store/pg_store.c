@@ -1,5 +1,6 @@
 #include "store/pg_store.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <inttypes.h>
@@ -11,7 +12,13 @@
  * keeper, who sit on theirs; the store is closed when all are back.
  */
 
-#define SEATS_FROM_POOL_SIZE 4
+/* Fewer connections than these, and those that stay, are not given away for
+ * good: two seats, and something for everybody else. */
+#define SEATS_FROM         4
+#define SEATS_FROM_STAYING 3
+
+/* An answer so fresh is as good as another. */
+#define ASK_AFTER_MS 10000
 
 static void close_store(struct store *base)
 {
@@ -24,12 +31,12 @@ static void close_store(struct store *base)
     mem_free(store);
 }
 
-static uint32_t connections(struct store *base)
+static void pool_status(struct store *base, struct pool_status *out)
 {
     struct pg_store *store = pg_store_of(base);
 
-    return pg_pool_open(store->pool) +
-           __atomic_load_n(&store->seats_open, __ATOMIC_RELAXED);
+    pg_pool_status(store->pool, out);
+    out->lent += __atomic_load_n(&store->seats_open, __ATOMIC_RELAXED);
 }
 
 /* Any number of engines share one PostgreSQL: the lock of the log and the
@@ -45,7 +52,7 @@ static bool claim(struct store *base, const char *address, struct err *err)
 static const struct store_ops pg_ops = {
     .kind = STORE_POSTGRES,
     .close = close_store,
-    .connections = connections,
+    .pool_status = pool_status,
     .migrate = pg_migrate,
     .check_schema = pg_check_schema,
     .log_id = pg_log_id,
@@ -107,13 +114,20 @@ struct store *pg_store_open(const struct store_options *options,
                             struct err *err)
 {
     struct pg_store *store = NEW(struct pg_store);
-    struct pg_pool_options pool = {.max = options->pool_size,
-                                   .timeout_ms = options->pool_timeout_ms};
+    struct pg_pool_options pool = {
+        .size = options->pool_size,
+        .overflow = options->max_overflow,
+        .timeout_ms = options->pool_timeout_ms,
+        .recycle_ms = options->pool_recycle_ms,
+        .ask_after_ms =
+            options->pool_pre_ping ? ASK_AFTER_MS : PG_POOL_NEVER_ASK,
+    };
 
     store->base.ops = &pg_ops;
     store->read_schema = mem_strdup(
         is_given(options->read_schema) ? options->read_schema : "public");
-    store->has_seats = options->pool_size >= SEATS_FROM_POOL_SIZE;
+    store->has_seats = options->pool_size >= SEATS_FROM_STAYING &&
+                       options->pool_size + options->max_overflow >= SEATS_FROM;
     if (!read_targets(store, options, err)) {
         close_store(&store->base);
         return NULL;
@@ -163,12 +177,14 @@ void pg_seat_done(struct pg_seat *seat)
 
 static bool take_own(struct pg_seat *seat, struct err *err)
 {
-    if (seat->conn != NULL && pg_conn_is_alive(seat->conn))
+    if (seat->conn != NULL && pg_pool_may_reuse(seat->store->pool, seat->conn,
+                                                clock_ms() - seat->rested_ms))
         return true;
     leave(seat);
     seat->conn = pg_conn_open(seat->target, err);
     if (seat->conn == NULL)
         return false;
+    seat->opened++;
     __atomic_add_fetch(&seat->store->seats_open, 1, __ATOMIC_RELAXED);
     return true;
 }
@@ -189,6 +205,7 @@ void pg_seat_rest(struct pg_seat *seat)
     if (seat->store->has_seats) {
         pg_rollback(seat->conn);
         pg_clear(seat->conn);
+        seat->rested_ms = clock_ms();
         return;
     }
     pg_pool_release(seat->store->pool, seat->conn);

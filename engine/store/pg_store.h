@@ -32,7 +32,8 @@ struct pg_store {
     char *read_schema;
     struct pg_pool *pool;
     /* The writer and the keeper have connections of their own; in a pool of
-     * fewer than 4 they borrow like everybody, and nothing listens. */
+     * fewer than 4, or where fewer than 3 stay, they borrow like everybody,
+     * and nothing listens. */
     bool has_seats;
 
     /* --- any thread, atomic --- */
@@ -56,13 +57,16 @@ struct pg_seat {
     const struct pg_target *target;
     const char *who;
     struct pg_conn *conn; /* NULL: not connected, or given back */
+    uint64_t opened;      /* how many of its own it has had */
+    uint64_t rested_ms;   /* when its own was last used */
 };
 
 /* Reserves the place, and gives it back; connects to nothing. */
 void pg_seat_init(struct pg_seat *seat, struct pg_store *store,
                   const struct pg_target *target, const char *who);
 void pg_seat_done(struct pg_seat *seat);
-/* A usable connection in `seat->conn`: the one there is, or another. */
+/* A usable connection in `seat->conn`: the one there is, or another, which
+ * `seat->opened` tells. */
 bool pg_seat_take(struct pg_seat *seat, struct err *err) MUST_USE;
 /* The work is done for now. */
 void pg_seat_rest(struct pg_seat *seat);

@@ -1,59 +1,76 @@
 #include "store/pool.h"
 
 #include "base/clock.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "run/thread.h"
 #include "store/pg_exchange.h"
 
 #include <inttypes.h>
 
 /*
- * A place is free, connecting, lent, or idle.  Idle ones are used last in,
- * first out: the ones that are not needed grow old together, and an answer
- * was just had from the one that is taken.
+ *           .--------- nobody waits ---------.
+ *           v                                |
+ *   FREE --> CONNECTING --> LENT --> (given back) --> IDLE
+ *                 ^                    |                |
+ *                 '---- who waited <---'                |
+ *                 '---------------- asked for ----------'
+ *
+ * A place that is CONNECTING belongs to the thread that claimed it, with the
+ * idle connection that it has to look at, if there is one.  Idle ones are used
+ * last in, first out: those that are not needed grow old together, and an
+ * answer was just had from the one that is taken.
+ *
+ * Nobody waits while something is idle or may be opened, so what is free was
+ * waited for by nobody, and nobody overtakes.
  */
 
-#define IDLE_UNASKED_MS 10000
-#define LARGEST_POOL    256
+enum place_state { FREE, CONNECTING, LENT, IDLE, PLACE_STATES };
 
-struct loan {
-    struct pg_conn *conn; /* NULL: no loan */
-    const char *who;
+struct place {
+    enum place_state state;
+    struct pg_conn *conn;
+    const char *who; /* LENT */
     uint64_t since_ms;
-    bool is_told; /* that it takes too long */
+    bool is_told; /* that the loan takes too long */
 };
 
-struct idle {
-    struct pg_conn *conn;
-    uint64_t since_ms;
+struct waiter {
+    struct list in_line;
+    struct signal granted_signal;
+    struct place *granted; /* CONNECTING, and ours; NULL: not yet */
+    uint64_t idle_ms;      /* that its connection, if any, was not used */
 };
 
 struct pg_pool {
     /* --- set before use, then read only --- */
-    const struct pg_target *target;
-    uint32_t timeout_ms;
+    struct pg_pool_options options;
+    uint32_t place_count;
 
     /* --- any thread, under lock --- */
     struct lock lock;
-    struct signal changed; /* a connection or a place became free */
-    uint32_t max;
-    uint32_t open; /* idle, lent and connecting */
-    struct idle idle[LARGEST_POOL];
-    uint32_t idle_count;
-    struct loan loans[LARGEST_POOL];
+    struct place *places;
+    uint32_t counts[PLACE_STATES];
+    uint32_t reserved;
+    struct list waiters; /* in the order of their coming */
+    uint32_t waiting;
+    uint64_t timeouts;
+    uint64_t timeout_at_ms; /* when a wait was last given up; 0: never */
 };
 
 struct pg_pool *pg_pool_new(const struct pg_pool_options *options)
 {
     struct pg_pool *pool = NEW(struct pg_pool);
 
-    CHECK(options->max > 0 && options->max <= LARGEST_POOL);
-    pool->target = options->target;
-    pool->timeout_ms = options->timeout_ms;
-    pool->max = options->max;
+    CHECK(options->size > 0);
+    pool->options = *options;
+    pool->place_count = options->size + options->overflow;
+    pool->places = NEW_ARRAY(struct place, pool->place_count);
+    pool->counts[FREE] = pool->place_count;
     lock_init(&pool->lock);
-    signal_init(&pool->changed);
+    list_init(&pool->waiters);
     return pool;
 }
 
@@ -61,202 +78,324 @@ void pg_pool_free(struct pg_pool *pool)
 {
     if (pool == NULL)
         return;
-    CHECK(pool->open == pool->idle_count);
-    for (uint32_t i = 0; i < pool->idle_count; i++)
-        pg_conn_close(pool->idle[i].conn);
-    signal_done(&pool->changed);
+    CHECK(pool->counts[LENT] == 0 && pool->counts[CONNECTING] == 0);
+    for (uint32_t i = 0; i < pool->place_count; i++)
+        pg_conn_close(pool->places[i].conn);
     lock_done(&pool->lock);
+    mem_free(pool->places);
     mem_free(pool);
+}
+
+/* ---- places ---- */
+
+static void move(struct pg_pool *pool, struct place *place,
+                 enum place_state state) REQUIRES(pool->lock)
+{
+    pool->counts[place->state]--;
+    pool->counts[state]++;
+    place->state = state;
+    place->since_ms = clock_ms();
+}
+
+static uint32_t open_now(const struct pg_pool *pool) REQUIRES(pool->lock)
+{
+    return pool->place_count - pool->counts[FREE];
+}
+
+/* The one that came to this state last. */
+static struct place *find_last(struct pg_pool *pool, enum place_state state)
+    REQUIRES(pool->lock)
+{
+    struct place *found = NULL;
+
+    for (uint32_t i = 0; i < pool->place_count; i++) {
+        struct place *place = &pool->places[i];
+
+        if (place->state == state &&
+            (found == NULL || place->since_ms >= found->since_ms))
+            found = place;
+    }
+    return found;
+}
+
+static struct place *place_of(struct pg_pool *pool, const struct pg_conn *conn)
+    REQUIRES(pool->lock)
+{
+    struct place *place = pool->places;
+
+    while (place->conn != conn)
+        place++;
+    return place;
+}
+
+/* An idle connection, or the right to open one; NULL when there is neither. */
+static struct place *try_claim(struct pg_pool *pool) REQUIRES(pool->lock)
+{
+    struct place *place = NULL;
+
+    if (pool->counts[IDLE] > 0)
+        place = find_last(pool, IDLE);
+    else if (open_now(pool) + pool->reserved < pool->place_count)
+        place = find_last(pool, FREE);
+    return place;
+}
+
+/* Signalled under the lock: the waiter, and its signal, may be gone as soon as
+ * it is given. */
+static void grant_first(struct pg_pool *pool, struct place *place)
+    REQUIRES(pool->lock)
+{
+    struct waiter *first =
+        LIST_ITEM(pool->waiters.next, struct waiter, in_line);
+
+    list_remove(&first->in_line);
+    move(pool, place, CONNECTING);
+    first->granted = place;
+    signal_one(&first->granted_signal);
+}
+
+static void empty(struct pg_pool *pool, struct place *place)
+    REQUIRES(pool->lock)
+{
+    move(pool, place, FREE);
+    place->conn = NULL;
+}
+
+/* Hands a place on, with its connection or empty.  Afterwards it has no
+ * connection when there is one too many for it to stay. */
+static void pass_on(struct pg_pool *pool, struct place *place)
+    REQUIRES(pool->lock)
+{
+    uint32_t taken = open_now(pool) + pool->reserved;
+
+    if (taken <= pool->place_count && !list_is_empty(&pool->waiters))
+        grant_first(pool, place);
+    else if (taken <= pool->options.size && place->conn != NULL)
+        move(pool, place, IDLE);
+    else
+        empty(pool, place);
+}
+
+static void pass_on_empty(struct pg_pool *pool, struct place *place)
+{
+    lock_take(&pool->lock);
+    place->conn = NULL;
+    pass_on(pool, place);
+    lock_give(&pool->lock);
 }
 
 /* ---- claiming ---- */
 
-enum claim { CLAIM_IDLE, CLAIM_PLACE, CLAIM_NONE };
+static void wait_in_line(struct pg_pool *pool, struct waiter *waiter,
+                         uint64_t deadline_us) REQUIRES(pool->lock)
+{
+    signal_init(&waiter->granted_signal);
+    list_append(&pool->waiters, &waiter->in_line);
+    pool->waiting++;
+    while (waiter->granted == NULL &&
+           signal_wait_until(&waiter->granted_signal, &pool->lock, deadline_us))
+        continue;
+    pool->waiting--;
+    if (waiter->granted == NULL) {
+        list_remove(&waiter->in_line);
+        pool->timeouts++;
+        pool->timeout_at_ms = clock_ms();
+    }
+    signal_done(&waiter->granted_signal);
+}
 
-static enum claim try_claim(struct pg_pool *pool, struct idle *idle_out)
+static bool take_place(struct pg_pool *pool, struct waiter *waiter)
     REQUIRES(pool->lock)
 {
-    if (pool->idle_count > 0) {
-        *idle_out = pool->idle[--pool->idle_count];
-        return CLAIM_IDLE;
-    }
-    if (pool->open >= pool->max)
-        return CLAIM_NONE;
-    pool->open++;
-    return CLAIM_PLACE;
+    waiter->granted = try_claim(pool);
+    if (waiter->granted == NULL)
+        return false;
+    waiter->idle_ms = clock_ms() - waiter->granted->since_ms;
+    move(pool, waiter->granted, CONNECTING);
+    return true;
 }
 
-static enum claim claim(struct pg_pool *pool, uint64_t deadline_us,
-                        struct idle *idle_out)
+/* True with a place that is CONNECTING; false when none came in time. */
+static bool claim(struct pg_pool *pool, struct waiter *waiter)
 {
-    enum claim got;
+    uint64_t began_us = clock_us();
+    uint64_t most_us = (uint64_t)pool->options.timeout_ms * 1000;
 
     lock_take(&pool->lock);
-    while ((got = try_claim(pool, idle_out)) == CLAIM_NONE)
-        if (!signal_wait_until(&pool->changed, &pool->lock, deadline_us))
-            break;
+    if (!take_place(pool, waiter))
+        wait_in_line(pool, waiter, began_us + most_us);
     lock_give(&pool->lock);
-    return got;
-}
-
-static void give_place_back(struct pg_pool *pool)
-{
-    lock_take(&pool->lock);
-    pool->open--;
-    signal_one(&pool->changed);
-    lock_give(&pool->lock);
-}
-
-/* Replaces a connection that died while it was idle: the place is kept. */
-static struct pg_conn *revive(struct idle idle)
-{
-    bool was_long = clock_ms() - idle.since_ms >= IDLE_UNASKED_MS;
-
-    if (pg_conn_is_alive(idle.conn) && (!was_long || pg_conn_ping(idle.conn)))
-        return idle.conn;
-    pg_conn_close(idle.conn);
-    return NULL;
+    metric_observe(metric(METRIC_POOL_WAIT),
+                   (double)(clock_us() - began_us) / 1e6);
+    return waiter->granted != NULL;
 }
 
 /* ---- loans ---- */
 
-static void note_loan(struct pg_pool *pool, struct pg_conn *conn,
-                      const char *who)
-{
-    struct loan *loan = pool->loans;
-
-    lock_take(&pool->lock);
-    while (loan->conn != NULL)
-        loan++;
-    *loan = (struct loan){conn, who, clock_ms(), false};
-    lock_give(&pool->lock);
-}
-
-static struct loan end_loan(struct pg_pool *pool, const struct pg_conn *conn)
-    REQUIRES(pool->lock)
-{
-    struct loan *loan = pool->loans;
-    struct loan ended;
-
-    while (loan->conn != conn)
-        loan++;
-    ended = *loan;
-    loan->conn = NULL;
-    return ended;
-}
-
-static void warn_of_loan(const struct loan *loan, uint64_t held_ms)
+static void warn_of_loan(const struct place *loan)
 {
     log_warning("pool", "connection held too long",
-                LOG_TEXT("holder", loan->who), LOG_U64("held_ms", held_ms));
+                LOG_TEXT("holder", loan->who),
+                LOG_U64("held_ms", clock_ms() - loan->since_ms));
 }
 
-/* Who finds no connection says who has them, each loan once. */
-static void warn_of_loans(struct pg_pool *pool)
+static bool is_late(const struct pg_pool *pool, const struct place *place)
 {
-    uint64_t now = clock_ms();
-    struct loan late[LARGEST_POOL];
-    size_t count = 0;
-
-    lock_take(&pool->lock);
-    for (size_t i = 0; i < COUNT(pool->loans); i++) {
-        struct loan *loan = &pool->loans[i];
-
-        if (loan->conn == NULL || loan->is_told ||
-            now - loan->since_ms < pool->timeout_ms)
-            continue;
-        loan->is_told = true;
-        late[count++] = *loan;
-    }
-    lock_give(&pool->lock);
-    for (size_t i = 0; i < count; i++)
-        warn_of_loan(&late[i], now - late[i].since_ms);
+    return place->state == LENT && !place->is_told &&
+           clock_ms() - place->since_ms > pool->options.timeout_ms;
 }
 
-/* ---- the pool ---- */
+void pg_pool_watch(struct pg_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->place_count; i++) {
+        struct place *place = &pool->places[i];
+        struct place late = {0};
+
+        lock_take(&pool->lock);
+        if (is_late(pool, place)) {
+            place->is_told = true;
+            late = *place;
+        }
+        lock_give(&pool->lock);
+        if (late.is_told)
+            warn_of_loan(&late);
+    }
+}
+
+/* ---- lending ---- */
+
+static bool is_too_old(const struct pg_pool *pool, const struct pg_conn *conn)
+{
+    uint32_t recycle_ms = pool->options.recycle_ms;
+
+    return recycle_ms > 0 && pg_conn_age_ms(conn) >= recycle_ms;
+}
+
+bool pg_pool_may_reuse(const struct pg_pool *pool, struct pg_conn *conn,
+                       uint64_t idle_ms)
+{
+    return pg_conn_is_alive(conn) && !is_too_old(pool, conn) &&
+           (idle_ms < pool->options.ask_after_ms || pg_conn_ping(conn));
+}
+
+/* Gives the claimed place a connection that works. */
+static bool connect_place(struct pg_pool *pool, struct place *place,
+                          uint64_t idle_ms, struct err *err)
+{
+    if (place->conn != NULL && !pg_pool_may_reuse(pool, place->conn, idle_ms)) {
+        pg_conn_close(place->conn);
+        place->conn = NULL;
+    }
+    if (place->conn == NULL)
+        place->conn = pg_conn_open(pool->options.target, err);
+    return place->conn != NULL;
+}
+
+static void lend(struct pg_pool *pool, struct place *place, const char *who)
+{
+    lock_take(&pool->lock);
+    move(pool, place, LENT);
+    place->who = who;
+    place->is_told = false;
+    lock_give(&pool->lock);
+}
+
+/* Who waited in vain says who has them. */
+static void fail_late(struct pg_pool *pool, struct err *err)
+{
+    pg_pool_watch(pool);
+    err_set(err, ERR_POOL_TIMEOUT,
+            "no database connection was free within %" PRIu32 " ms",
+            pool->options.timeout_ms);
+}
 
 struct pg_conn *pg_pool_acquire(struct pg_pool *pool, const char *who,
                                 struct err *err)
 {
-    uint64_t deadline_us = clock_us() + (uint64_t)pool->timeout_ms * 1000;
-    struct idle idle = {0};
-    enum claim got = claim(pool, deadline_us, &idle);
-    struct pg_conn *conn = NULL;
+    struct waiter waiter = {0};
+    struct pg_conn *conn;
 
-    if (got == CLAIM_NONE) {
-        warn_of_loans(pool);
-        err_set(err, ERR_POOL_TIMEOUT,
-                "no database connection was free within %" PRIu32 " ms",
-                pool->timeout_ms);
+    if (!claim(pool, &waiter)) {
+        fail_late(pool, err);
         return NULL;
     }
-    if (got == CLAIM_IDLE)
-        conn = revive(idle);
-    if (conn == NULL)
-        conn = pg_conn_open(pool->target, err);
-    if (conn == NULL)
-        give_place_back(pool);
-    else
-        note_loan(pool, conn, who);
+    if (!connect_place(pool, waiter.granted, waiter.idle_ms, err)) {
+        pass_on_empty(pool, waiter.granted);
+        return NULL;
+    }
+    conn = waiter.granted->conn;
+    lend(pool, waiter.granted, who);
     return conn;
 }
 
 void pg_pool_release(struct pg_pool *pool, struct pg_conn *conn)
 {
-    struct loan loan;
-    uint64_t now;
-    bool is_kept;
+    struct place *place;
+    struct place loan;
+    bool was_late, is_kept;
 
     if (conn == NULL)
         return;
     pg_rollback(conn);
     pg_clear(conn);
-    now = clock_ms();
     lock_take(&pool->lock);
-    loan = end_loan(pool, conn);
-    is_kept = pg_conn_is_open(conn) && pool->open <= pool->max;
-    if (is_kept)
-        pool->idle[pool->idle_count++] = (struct idle){conn, now};
-    else
-        pool->open--;
-    signal_one(&pool->changed);
+    place = place_of(pool, conn);
+    loan = *place;
+    was_late = is_late(pool, place);
+    if (!pg_conn_is_open(conn) || is_too_old(pool, conn))
+        place->conn = NULL;
+    pass_on(pool, place);
+    is_kept = place->conn == conn;
     lock_give(&pool->lock);
 
     if (!is_kept)
         pg_conn_close(conn);
-    if (now - loan.since_ms > pool->timeout_ms && !loan.is_told)
-        warn_of_loan(&loan, now - loan.since_ms);
+    if (was_late)
+        warn_of_loan(&loan);
 }
+
+/* ---- reserved places ---- */
 
 void pg_pool_reserve(struct pg_pool *pool)
 {
-    struct idle surplus = {0};
+    struct pg_conn *surplus = NULL;
+    struct place *idle;
 
     lock_take(&pool->lock);
-    CHECK(pool->max > 1);
-    pool->max--;
-    if (pool->open > pool->max && pool->idle_count > 0) {
-        surplus = pool->idle[--pool->idle_count];
-        pool->open--;
+    CHECK(pool->reserved + 1 < pool->options.size);
+    pool->reserved++;
+    idle = find_last(pool, IDLE);
+    if (idle != NULL && open_now(pool) + pool->reserved > pool->options.size) {
+        surplus = idle->conn;
+        empty(pool, idle);
     }
     lock_give(&pool->lock);
-    pg_conn_close(surplus.conn);
+    pg_conn_close(surplus);
 }
 
 void pg_pool_unreserve(struct pg_pool *pool)
 {
     lock_take(&pool->lock);
-    pool->max++;
-    signal_one(&pool->changed);
+    pool->reserved--;
+    if (!list_is_empty(&pool->waiters) &&
+        open_now(pool) + pool->reserved < pool->place_count)
+        grant_first(pool, find_last(pool, FREE));
     lock_give(&pool->lock);
 }
 
-uint32_t pg_pool_open(struct pg_pool *pool)
-{
-    uint32_t open;
+/* ---- how it is ---- */
 
+void pg_pool_status(struct pg_pool *pool, struct pool_status *out)
+{
     lock_take(&pool->lock);
-    open = pool->open;
+    *out = (struct pool_status){
+        .most = pool->place_count,
+        .idle = pool->counts[IDLE],
+        .lent = pool->counts[LENT],
+        .connecting = pool->counts[CONNECTING],
+        .waiting = pool->waiting,
+        .timeouts = pool->timeouts,
+        .timeout_at_ms = pool->timeout_at_ms,
+    };
     lock_give(&pool->lock);
-    return open;
 }

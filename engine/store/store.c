@@ -64,9 +64,9 @@ const char *store_kind_name(const struct store *store)
     return store->ops->kind == STORE_SQLITE ? "sqlite" : "postgresql";
 }
 
-uint32_t store_connections(struct store *store)
+void store_pool_status(struct store *store, struct pool_status *out)
 {
-    return store->ops->connections(store);
+    store->ops->pool_status(store, out);
 }
 
 bool store_migrate(struct store *store, uint32_t *steps_out, struct err *err)

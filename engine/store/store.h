@@ -37,9 +37,23 @@ struct store_options {
     const char *url;         /* sqlite:PATH, postgresql://…, postgres://… */
     const char *direct_url;  /* for LISTEN and migrations; NULL: `url` */
     const char *read_schema; /* where read models live (PostgreSQL) */
-    uint32_t pool_size; /* connections at most, writer and keeper included */
-    uint32_t pool_timeout_ms;
+    /* Connections that stay, writer and keeper included; SQLite: all that
+     * there may be, the one that writes included. */
+    uint32_t pool_size;
+    uint32_t pool_timeout_ms; /* wait for one, then ERR_POOL_TIMEOUT */
     uint32_t statement_timeout_ms;
+    /* PostgreSQL only. */
+    uint32_t max_overflow;    /* connections more, under load */
+    uint32_t pool_recycle_ms; /* older ones are replaced; 0: never */
+    bool pool_pre_ping;       /* one that sat idle is asked before use */
+};
+
+struct pool_status {
+    uint32_t most; /* that may be open at once */
+    uint32_t idle, lent, connecting;
+    uint32_t waiting;       /* borrowers for whom there is none */
+    uint64_t timeouts;      /* waits given up so far */
+    uint64_t timeout_at_ms; /* by clock_ms: when the last one was; 0: never */
 };
 
 /* Parses the URL and prepares; connects lazily (PostgreSQL) or opens the file,
@@ -55,8 +69,9 @@ enum store_kind store_kind(const struct store *store);
 const char *store_kind_name(const struct store *store);
 /* The version of the library behind that kind: "15.14", "3.40.1". */
 const char *store_library_version(enum store_kind kind);
-/* Connections open now. */
-uint32_t store_connections(struct store *store);
+/* How lending goes.  Connections that somebody has for good are lent; to wait
+ * for SQLite's turn to write is usual, and does not count as waiting. */
+void store_pool_status(struct store *store, struct pool_status *out);
 
 /* Creates or upgrades the schema under a lock; safe to run twice and from
  * several processes at once.  `*steps_out` counts the steps that this call

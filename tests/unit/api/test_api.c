@@ -570,7 +570,8 @@ static void a_whole_engine_is_healthy_ready_and_alive(void **state)
     get(f, "/metrics");
     expect(f, 200, "perigee_events_appended_total");
     expect(f, 200, "# EOF");
-    expect_not(f, "perigee_pool_connections 0\n");
+    expect(f, 200, "perigee_pool_connections{state=\"idle\"} ");
+    expect_not(f, "perigee_pool_wait_seconds_count 0\n");
 }
 
 static void a_script_that_does_not_load_makes_it_unready(void **state)

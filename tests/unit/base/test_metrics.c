@@ -42,10 +42,13 @@ static void a_counter_family_is_named_without_its_suffix(void **state UNUSED)
 
 static void a_gauge_shows_its_last_value(void **state UNUSED)
 {
-    metric_set(metric(METRIC_POOL_CONNECTIONS), 9);
-    metric_set(metric(METRIC_POOL_CONNECTIONS), -2);
+    struct metric_series *series =
+        metric_labelled(METRIC_POOL_CONNECTIONS, "idle");
+
+    metric_set(series, 9);
+    metric_set(series, -2);
     assert_shown("# TYPE perigee_pool_connections gauge\n");
-    assert_shown("\nperigee_pool_connections -2\n");
+    assert_shown("\nperigee_pool_connections{state=\"idle\"} -2\n");
 }
 
 static void seconds_fall_into_buckets_that_add_up(void **state UNUSED)
