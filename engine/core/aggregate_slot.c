@@ -217,15 +217,37 @@ static bool make_world(struct aggregate_slot *slot, struct err *err)
     return false;
 }
 
-/* When live states alone fill half of the ceiling they all go: folding again
- * costs a read, running into the ceiling costs a failed command. */
+static size_t count_states(const struct aggregate_slot *slot)
+{
+    size_t count = 0;
+
+    list_each (&slot->entries, item)
+        count += slot_has_state(
+            slot, &LIST_ITEM(item, struct aggregate_entry, link)->folded);
+    return count;
+}
+
+/* When live states alone fill half of the ceiling, the half of them that was
+ * not used for longest goes: folding again costs a read, running into the
+ * ceiling costs a failed command. */
 static void relieve(struct aggregate_slot *slot)
 {
-    size_t half = slot->scripts->memory_bytes / 2;
+    size_t left;
 
-    if (vm_memory_bytes(slot->vm) < half)
+    if (vm_memory_bytes(slot->vm) < slot->scripts->memory_bytes / 2)
         return;
-    slot_forget(slot);
+    left = count_states(slot) / 2 + 1;
+    list_each (&slot->entries, item) {
+        struct aggregate_entry *entry =
+            LIST_ITEM(item, struct aggregate_entry, link);
+
+        if (left == 0)
+            break;
+        if (is_claimed(entry) || !slot_has_state(slot, &entry->folded))
+            continue;
+        slot_drop_state(slot, &entry->folded);
+        left--;
+    }
     vm_rest(slot->vm);
 }
 

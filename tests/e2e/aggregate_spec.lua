@@ -414,6 +414,36 @@ describe("an event that `apply` does not have", function()
   end)
 end)
 
+-- ---- more state than memory ----
+
+describe("states that do not all fit into memory", function()
+  after_each(server.remove_all)
+
+  it("are folded again, and no command fails for it", function()
+    local engine = server.start_new {
+      settings = { sandbox = { memory_mb = 4 } },
+      aggregates = { ["fat.lua"] = [[
+        return {
+          type = "Fat",
+          initial = function() return { lines = {} } end,
+          commands = { add = { run = function(fat) fat:emit("Added", {}) end } },
+          apply = { Added = function(s, event)
+            s.lines[#s.lines + 1] = ("x"):rep(20000) .. event.event_id
+          end },
+        }
+      ]] },
+    }
+    for round = 1, 3 do
+      for i = 1, 400 do
+        local answer = engine:post("/api/aggregates/Fat/" .. i .. "/add")
+        assert.equal(200, answer.status, answer.body)
+        assert.equal(round, answer.json.version)
+      end
+    end
+    assert.equal(3, #engine:get("/api/aggregates/Fat/1").json.state.lines)
+  end)
+end)
+
 -- ---- two engines ----
 
 local NAMES = { "a", "b", "c" }
