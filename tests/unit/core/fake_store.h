@@ -65,6 +65,7 @@ struct fake_store {
     unsigned chaos;          /* 0: none; else a seed for random ends */
     const char *sneak_event; /* at the next guess: to Thing/… */
     const char *sneak_key;   /* likewise: a request without events */
+    size_t sneak_at;         /* at the how many-th guess; 0: the next */
     size_t commits, begins, lookups, guessed, proofs;
 };
 
@@ -540,6 +541,8 @@ static inline void fake_add_foreign_mark(struct fake_store *fake,
 
 static inline void fake_sneak(struct fake_store *fake)
 {
+    if (fake->sneak_at != 0 && fake->sneak_at != fake->guessed)
+        return;
     if (fake->sneak_event != NULL)
         fake_add_foreign(fake, fake->sneak_event, uuid_new());
     if (fake->sneak_key != NULL)
