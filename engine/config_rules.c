@@ -164,8 +164,7 @@ static bool is_loopback_v4(struct str host)
            ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET;
 }
 
-/* True when host:port can be reached from this machine only. */
-static bool is_loopback(const char *listen)
+bool config_is_loopback(const char *listen)
 {
     struct str host, port;
 
@@ -236,7 +235,7 @@ static void check_access(const struct config *config, struct buf *faults)
                  "http.auth = \"none\": means that no token is needed, but "
                  "http.tokens has some; leave one of the two out\n");
     if (config->http_tokens == NULL && !says_none &&
-        !is_loopback(config->http_listen))
+        !config_is_loopback(config->http_listen))
         buf_printf(faults,
                    "http.listen = \"%s\": without http.tokens Perigee listens "
                    "on loopback only; set http.auth = \"none\" if everybody "

@@ -1,7 +1,8 @@
 #pragma once
 /*
  * Rules that a range cannot say: what single texts must look like, and what
- * settings must be beside each other.  For config.c only.
+ * settings must be beside each other.  For config.c, and where a command judges
+ * a configuration that holds.
  */
 #include "base/buf.h"
 
@@ -13,5 +14,7 @@ struct config;
 
 /* What is wrong with the text as a value of the setting, or NULL. */
 const char *config_check_text(const char *name, struct str text);
+/* True when host:port can be reached from this machine only. */
+bool config_is_loopback(const char *listen);
 /* Appends a line for each rule over several settings that does not hold. */
 void config_check_together(const struct config *config, struct buf *faults);

@@ -9,7 +9,7 @@
 static const struct cli_command *const commands[] = {
     &cli_serve,   &cli_migrate, &cli_check, &cli_append, &cli_events,
     &cli_export,  &cli_import,  &cli_send, &cli_state, &cli_projections,
-    &cli_rows,    &cli_health,
+    &cli_rows,    &cli_health,  &cli_doctor,
     &cli_version, &cli_help,
 };
 /* clang-format on */

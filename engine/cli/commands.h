@@ -35,6 +35,7 @@ extern const struct cli_command cli_state;
 extern const struct cli_command cli_projections;
 extern const struct cli_command cli_rows;
 extern const struct cli_command cli_health;
+extern const struct cli_command cli_doctor;
 extern const struct cli_command cli_export;
 extern const struct cli_command cli_import;
 extern const struct cli_command cli_version;

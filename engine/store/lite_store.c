@@ -158,9 +158,7 @@ static bool make_folder(const char *path, struct err *err)
     return good;
 }
 
-/* SQLite takes "file:…" for a URI and ":memory:" for no file at all; behind a
- * folder they are names like any other. */
-static char *plain_path(const char *path)
+char *lite_plain_path(const char *path)
 {
     struct buf plain = {0};
 
@@ -283,7 +281,7 @@ struct store *lite_store_open(const struct store_options *options,
     struct lite_store *lite = NEW(struct lite_store);
 
     lite->base.ops = &lite_ops;
-    lite->path = plain_path(path);
+    lite->path = lite_plain_path(path);
     lite->wait_ms = options->pool_timeout_ms;
     lite->options = (struct lite_options){
         .path = lite->path,

@@ -71,6 +71,10 @@ void lite_write_drop(struct store *store, struct lite_conn *conn);
 /* Logs who has had a reader or the turn for too long, each loan once. */
 void lite_watch_loans(struct store *store);
 
+/* SQLite takes "file:…" for a URI and ":memory:" for no file at all; behind a
+ * folder they are names like any other.  The caller frees it. */
+char *lite_plain_path(const char *path);
+
 /* `items`, or a copy twice as long where `count` items fill it: an array that
  * grows inside the arena. */
 void *lite_room(struct arena *arena, void *items, size_t count,

@@ -1,6 +1,6 @@
 #pragma once
 /*
- * Inside of a connection, for pg_conn.c and pg_exchange.c only.
+ * Inside of a connection, for pg_conn.c, pg_exchange.c and pg_look.c only.
  */
 #include "store/pg_args.h"
 #include "store/pg_conn.h"

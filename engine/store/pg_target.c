@@ -79,8 +79,9 @@ static void put_defaults(struct pg_target *target)
         if (value_of(target, defaults[i].keyword) == NULL && !in_environment)
             put(target, defaults[i].keyword, defaults[i].value);
     }
+    target->is_local = is_local(hosts);
     if (value_of(target, "sslmode") == NULL && getenv("PGSSLMODE") == NULL &&
-        !is_local(hosts))
+        !target->is_local)
         put(target, "sslmode", "require");
     if (value_of(target, "target_session_attrs") == NULL &&
         strchr(hosts, ',') != NULL)

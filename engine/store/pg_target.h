@@ -26,6 +26,7 @@ struct pg_target {
     /* Through PgBouncer in transaction mode: nothing may be left behind in the
      * session, so statements are unnamed and settings are the transaction's. */
     bool pooled;
+    bool is_local; /* every host is a unix socket or loopback */
     uint32_t statement_timeout_ms;
 };
 

@@ -12,9 +12,7 @@ static bool is_postgres(struct str url)
            str_starts(url, STR("postgres://"));
 }
 
-/* The path behind `sqlite:`; NULL when it is not such a URL.  `sqlite://` and
- * more slashes are refused, because nobody can say what they mean. */
-static const char *sqlite_path(const char *url)
+const char *store_sqlite_path(const char *url)
 {
     const char *path;
 
@@ -29,7 +27,7 @@ static const char *sqlite_path(const char *url)
 /* Never shows the URL: a mistyped one may still hold a password. */
 struct store *store_open(const struct store_options *options, struct err *err)
 {
-    const char *path = sqlite_path(options->url);
+    const char *path = store_sqlite_path(options->url);
 
     if (path != NULL)
         return lite_store_open(options, path, err);
@@ -43,7 +41,7 @@ struct store *store_open(const struct store_options *options, struct err *err)
 
 bool store_find_server(const char *url, char *address, size_t size)
 {
-    const char *path = sqlite_path(url);
+    const char *path = store_sqlite_path(url);
 
     return path != NULL && lite_find_server(path, address, size);
 }

@@ -98,6 +98,10 @@ bool store_claim(struct store *store, const char *address,
  * store_claim and is still locked; false when nobody does (always, for
  * PostgreSQL). */
 bool store_find_server(const char *url, char *address, size_t size) MUST_USE;
+/* The path behind `sqlite:`, in `url`; NULL when it is not such a URL.
+ * `sqlite://` and more slashes are refused, because nobody can say what they
+ * mean. */
+const char *store_sqlite_path(const char *url);
 
 /* ---- appending: the writer thread ---- */
 
