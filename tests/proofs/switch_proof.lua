@@ -1,5 +1,5 @@
--- Two engines on one log, each killed at random while backends of their
--- writers are frozen and thawed.  Producers go to the other engine whenever an
+-- Two engines on one log, each killed at random while their backends
+-- are frozen and thawed.  Producers go to the other engine whenever an
 -- answer is lost; by event id and by Idempotency-Key alike, each append is
 -- there once, and every engine gives it its first answer.
 
@@ -78,8 +78,9 @@ local function thaw_all()
   frozen = {}
 end
 
--- Backends in the middle of an append; those of both engines may be.
-local function freeze_writers(store)
+-- Backends whose last statement was about the log, wherever they are in it:
+-- writers of both engines, and a keeper or reader now and then.
+local function freeze_backends(store)
   for _, row in ipairs(store:rows("select pid from pg_stat_activity"
     .. " where datname = current_database() and pid <> pg_backend_pid()"
     .. " and query ~ 'perigee.events|pg_advisory|commit|COMMIT'")) do
@@ -97,7 +98,7 @@ local function start(engine)
 end
 
 local function strike(engines, store)
-  local count = freeze_writers(store)
+  local count = freeze_backends(store)
   clock.pause(math.random() * 0.3)
   local victim = engines[math.random(2)]
   if math.random(2) == 1 then
