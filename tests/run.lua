@@ -160,10 +160,22 @@ local function collect(names, programs)
   return list
 end
 
+-- Why tests were left out, each reason once: a machine may lack something.
+local function print_reasons(output)
+  local seen = {}
+  for reason in output:gmatch("# SKIP [^\n]-:%d+: ([^\n]+)") do
+    if not seen[reason] then
+      print("     skipped: " .. reason)
+    end
+    seen[reason] = true
+  end
+end
+
 local function report(job, counts, output)
   local word = counts.failed == 0 and "ok  " or "FAIL"
   local more = counts.skipped > 0 and (", %d skipped"):format(counts.skipped) or ""
   print(("%s %-44s %4d passed%s %6.1f s"):format(word, job.name, counts.passed, more, job.seconds))
+  print_reasons(output)
   for note in output:gmatch("%f[^\n%z](# [^\n]+)") do
     if job.shows_notes and counts.failed == 0 then
       print("     " .. note)
