@@ -30,7 +30,8 @@ struct setting {
     const char *key;
     const char *name; /* section.key */
     enum kind kind;
-    size_t offset; /* in struct config */
+    size_t offset;       /* in struct config */
+    size_t given_offset; /* likewise, of its flag in `is_given` */
     const char *fallback;
     double min;
     double max;
@@ -42,8 +43,9 @@ struct setting {
 static const struct setting settings[] = {
 #define X(section, key, kind, fallback, min, max, variable, meaning)           \
     {#section, #key, #section "." #key, KIND_##kind,                           \
-     offsetof(struct config, section##_##key), fallback, min, max, variable,   \
-     meaning},
+     offsetof(struct config, section##_##key),                                 \
+     offsetof(struct config, is_given.section##_##key), fallback, min, max,    \
+     variable, meaning},
     SETTINGS(X)
 #undef X
 };
@@ -56,7 +58,8 @@ struct given {
     struct str text;
     bool is_number; /* a number of the file; `number` is exact */
     double number;
-    bool is_flag; /* a boolean of the file */
+    bool is_flag;    /* a boolean of the file */
+    bool is_default; /* of the table: nobody gave it */
     const char *origin;
 };
 
@@ -206,8 +209,8 @@ static bool set_text(struct loading *loading, const struct setting *setting,
     return true;
 }
 
-static bool set_value(struct loading *loading, const struct setting *setting,
-                      const struct given *given)
+static bool parse_value(struct loading *loading, const struct setting *setting,
+                        const struct given *given)
 {
     switch (setting->kind) {
     case KIND_TEXT:
@@ -220,6 +223,17 @@ static bool set_value(struct loading *loading, const struct setting *setting,
         return set_number(loading, setting, given);
     }
     return false;
+}
+
+static bool set_value(struct loading *loading, const struct setting *setting,
+                      const struct given *given)
+{
+    bool *is_given = (bool *)((char *)loading->config + setting->given_offset);
+
+    if (!parse_value(loading, setting, given))
+        return false;
+    *is_given = !given->is_default;
+    return true;
 }
 
 /* ---- names ---- */
@@ -311,6 +325,7 @@ static void set_defaults(struct loading *loading)
 {
     for (size_t i = 0; i < COUNT(settings); i++) {
         struct given given = {.text = str_of(settings[i].fallback),
+                              .is_default = true,
                               .origin = "default"};
         CHECK(set_value(loading, &settings[i], &given));
     }

@@ -28,9 +28,18 @@
     X(database, direct_url,        TEXT,    "",        0, 0,         NULL, "for LISTEN and migrations when `url` goes through PgBouncer; default: `url`") \
     X(database, read_schema,       TEXT,    "public",  0, 0,         NULL, "PostgreSQL schema of the read models") \
     X(database, migrate,           FLAG,    "true",    0, 0,         NULL, "create or upgrade the schema at start") \
-    X(database, pool_size,         COUNT,   "10",      2, 256,       NULL, "connections at most") \
+    X(database, pool_size,         COUNT,   "10",      2, 256,       NULL, "connections that stay open; SQLite: all that it opens") \
+    X(database, max_overflow,      COUNT,   "20",      0, 512,       NULL, "more of them under load, closed when nobody waits (PostgreSQL)") \
     X(database, pool_timeout,      SECONDS, "30",      0.1, 3600,    NULL, "wait for a free connection, then `pool_timeout`") \
+    X(database, pool_recycle,      SECONDS, "1800",    0, 86400,     NULL, "a connection older than this is replaced when it comes back; 0: never (PostgreSQL)") \
+    X(database, pool_pre_ping,     FLAG,    "true",    0, 0,         NULL, "a connection that sat idle is asked before use, and replaced if dead (PostgreSQL)") \
     X(database, statement_timeout, MILLIS,  "30000",   100, 3600000, NULL, "milliseconds, set on the server for every connection") \
+    X(database, instance_count,    COUNT,   "1",       1, 10000,     "INSTANCE_COUNT", "engines on this database; given without `pool_size`, it and `max_db_connections` size the pool") \
+    X(database, max_db_connections, COUNT,  "100",     3, 100000,    "MAX_DB_CONNECTIONS", "that all engines together may open, nine tenths of which are shared out; see `instance_count`") \
+    X(database, sslmode,           TEXT,    "",        0, 0,         NULL, "disable, allow, prefer, require, verify-ca or verify-full, unless the URL says it; empty: require for remote hosts") \
+    X(database, sslrootcert,       TEXT,    "",        0, 0,         NULL, "file of the authorities that verify-ca and verify-full trust, unless the URL says it") \
+    X(database, sslcert,           TEXT,    "",        0, 0,         NULL, "file of the certificate shown to the server, unless the URL says it") \
+    X(database, sslkey,            TEXT,    "",        0, 0,         NULL, "file of its key, unless the URL says it") \
     X(scripts,  aggregates,        TEXT,    "lua/aggregates", 0, 0,  NULL, "folder of aggregate scripts") \
     X(scripts,  projections,       TEXT,    "projections",    0, 0,  NULL, "folder of projection scripts") \
     X(sandbox,  memory_mb,         COUNT,   "64",      4, 4096,      NULL, "ceiling of one script state") \
@@ -67,6 +76,12 @@ struct config {
     SETTING_TYPE_##kind section##_##key;
     SETTINGS(X)
 #undef X
+    struct { /* true: by file, environment or command line */
+#define X(section, key, kind, fallback, min, max, variable, meaning)           \
+    bool section##_##key;
+        SETTINGS(X)
+#undef X
+    } is_given;
     const struct access *http_tokens; /* in `texts`; NULL: there are none */
     struct arena texts;               /* owner of all texts here */
     const char *file;                 /* that was read, or NULL */

@@ -1,6 +1,7 @@
 #include "config_rules.h"
 
 #include "config.h"
+#include "http/server.h"
 
 #include <arpa/inet.h>
 #include <inttypes.h>
@@ -81,6 +82,20 @@ static const char *check_direct_url(struct str text)
     return good ? NULL : "must be postgresql://user@host/database or empty";
 }
 
+static const char *check_sslmode(struct str text)
+{
+    static const char *const modes[] = {
+        "", "disable", "allow", "prefer", "require", "verify-ca", "verify-full",
+    };
+
+    for (size_t i = 0; i < COUNT(modes); i++) {
+        if (str_eq(text, str_of(modes[i])))
+            return NULL;
+    }
+    return "must be disable, allow, prefer, require, verify-ca, verify-full or "
+           "empty";
+}
+
 static bool is_identifier(struct str text)
 {
     if (text.len == 0 || text.len > 63 ||
@@ -132,6 +147,7 @@ static const struct rule {
     {"database.url",         check_url},
     {"database.direct_url",  check_direct_url},
     {"database.read_schema", check_schema},
+    {"database.sslmode",     check_sslmode},
     {"scripts.aggregates",   check_folder},
     {"scripts.projections",  check_folder},
     {"http.listen",          check_listen},
@@ -222,8 +238,8 @@ void config_mask_url(struct str url, struct buf *out)
 
 /* ---- rules over several settings ---- */
 
-/* 16 that never wait for the store, and some that may. */
-#define THREADS_BESIDE_LIVE 20
+/* Those that never wait for the store, and some that may. */
+#define THREADS_BESIDE_LIVE (HTTP_SPARE_THREADS + 4)
 
 /* Probes say nothing that needs a token, so http.probe_listen may be any. */
 static void check_access(const struct config *config, struct buf *faults)

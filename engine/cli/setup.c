@@ -47,10 +47,34 @@ void setup_script_options(const struct config *config,
     };
 }
 
+/* What somebody said himself is not computed. */
+static struct pool_plan plan_pool(const struct config *config)
+{
+    bool has_numbers = config->is_given.database_instance_count ||
+                       config->is_given.database_max_db_connections;
+    bool has_size = config->is_given.database_pool_size;
+    bool has_overflow = config->is_given.database_max_overflow;
+    struct pool_plan plan = {
+        .size = config->database_pool_size,
+        .overflow = config->database_max_overflow,
+        .instances = config->database_instance_count,
+        .source = has_size || has_overflow ? POOL_BY_SETTINGS : POOL_BY_DEFAULT,
+    };
+
+    if (!has_numbers || has_size)
+        return plan;
+    plan = pool_plan_of(config->database_instance_count,
+                        config->database_max_db_connections);
+    if (has_overflow)
+        plan.overflow = config->database_max_overflow;
+    return plan;
+}
+
 void setup_engine_options(const struct config *config,
                           struct engine_options *out)
 {
     const char *direct = config->database_direct_url;
+    struct pool_plan pool = plan_pool(config);
 
     *out = (struct engine_options){
         .store =
@@ -58,10 +82,21 @@ void setup_engine_options(const struct config *config,
                 .url = config->database_url,
                 .direct_url = direct[0] != '\0' ? direct : NULL,
                 .read_schema = config->database_read_schema,
-                .pool_size = config->database_pool_size,
+                .pool_size = pool.size,
+                .max_overflow = pool.overflow,
                 .pool_timeout_ms = config->database_pool_timeout,
+                .pool_recycle_ms = config->database_pool_recycle,
+                .pool_pre_ping = config->database_pool_pre_ping,
                 .statement_timeout_ms = config->database_statement_timeout,
+                .tls =
+                    {
+                        .sslmode = config->database_sslmode,
+                        .sslrootcert = config->database_sslrootcert,
+                        .sslcert = config->database_sslcert,
+                        .sslkey = config->database_sslkey,
+                    },
             },
+        .pool = pool,
         .migrate = config->database_migrate,
         .command_timeout_ms = config->aggregates_command_timeout,
         .append_timeout_ms = config->database_pool_timeout,

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "core/pool_check.h"
 
 #include <stdio.h>
 
@@ -284,6 +285,8 @@ bool engine_start(struct engine *engine, enum engine_part part,
         ok = ok && start_keeper(engine, err);
         ok = ok && start_audit(engine, err);
     }
+    if (ok && part == ENGINE_SERVE)
+        pool_check(engine->store, &engine->options.pool);
     if (ok) {
         open_for_all(engine);
         return true;

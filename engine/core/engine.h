@@ -20,6 +20,7 @@
 #include "core/script_set.h"
 #include "core/snapshot_audit.h"
 #include "core/subscription.h"
+#include "store/pool_size.h"
 
 enum engine_part {
     ENGINE_COMMANDS, /* appends, aggregates, reads */
@@ -28,6 +29,7 @@ enum engine_part {
 
 struct engine_options {
     struct store_options store;
+    struct pool_plan pool; /* how the store's pool got its size */
     struct script_set_options scripts;
     bool migrate;
     uint32_t command_timeout_ms;

@@ -20,6 +20,8 @@
 #define STORE_SILENCE_MAX_MS 5000
 /* Shorter trouble is a connection that is made again. */
 #define APPEND_TROUBLE_MS 1000
+/* A wait for a connection that was given up is remembered for so long. */
+#define POOL_TROUBLE_MS 60000
 
 const char *health_status_name(enum health_status status)
 {
@@ -68,6 +70,7 @@ struct picture {
     char store_error[256]; /* of the last beat, or of the last try to open */
     uint64_t unstored_ms; /* for how long appends have failed; 0: they do not */
     char append_error[256];
+    struct pool_status pool;
     size_t fault_count; /* scripts that did not load */
     enum health_status status;
     struct arena arena;
@@ -196,6 +199,26 @@ static struct indicator judge_store(struct picture *p)
                      p->store_error)};
 }
 
+/* Nobody waits while one is idle or may be opened. */
+static struct indicator judge_pool(struct picture *p)
+{
+    const struct pool_status *pool = &p->pool;
+    uint64_t ago_ms = clock_ms() - pool->timeout_at_ms;
+
+    if (pool->waiting > 0)
+        return (struct indicator){HEALTH_DEGRADED,
+                                  arena_printf(&p->arena,
+                                               "%" PRIu32 " wait, all %" PRIu32
+                                               " are lent",
+                                               pool->waiting, pool->most)};
+    if (pool->timeouts > 0 && ago_ms < POOL_TROUBLE_MS)
+        return (struct indicator){
+            HEALTH_DEGRADED,
+            arena_printf(&p->arena, "a wait was given up %" PRIu64 " s ago",
+                         ago_ms / 1000)};
+    return (struct indicator){HEALTH_HEALTHY, "nobody waits"};
+}
+
 static struct indicator judge_scripts(struct picture *p)
 {
     if (p->fault_count == 0)
@@ -231,6 +254,7 @@ static enum health_status judge_whole(struct picture *p)
     else if (p->unhealthy + p->degraded > 0)
         status = HEALTH_DEGRADED;
     status = MAX(status, judge_store(p).status);
+    status = MAX(status, judge_pool(p).status);
     return MAX(status, judge_scripts(p).status);
 }
 
@@ -262,6 +286,7 @@ static void take_picture(struct engine *engine, struct picture *p)
                                                 sizeof(p->store_error));
     p->unstored_ms =
         append_trouble(engine->queue, p->append_error, sizeof(p->append_error));
+    store_pool_status(engine->store, &p->pool);
     p->fault_count = engine->scripts->fault_count;
     if (engine->subs != NULL)
         take_subscriptions(p);
@@ -337,6 +362,20 @@ static void write_part(struct json_out *out, const struct picture *p,
     json_end(out, '}');
 }
 
+static void write_pool(struct json_out *out, struct picture *p)
+{
+    const struct pool_status *pool = &p->pool;
+
+    open_indicator(out, "pool", judge_pool(p));
+    json_put_u64(out, "most", pool->most);
+    json_put_u64(out, "idle", pool->idle);
+    json_put_u64(out, "lent", pool->lent);
+    json_put_u64(out, "connecting", pool->connecting);
+    json_put_u64(out, "waiting", pool->waiting);
+    json_put_u64(out, "timeouts", pool->timeouts);
+    close_indicator(out);
+}
+
 static void write_own_indicators(struct json_out *out, struct picture *p)
 {
     json_array(out, "indicators");
@@ -351,6 +390,7 @@ static void write_own_indicators(struct json_out *out, struct picture *p)
         close_indicator(out);
     }
     if (p->open) {
+        write_pool(out, p);
         open_indicator(out, "script", judge_scripts(p));
         json_put_u64(out, "faults", p->fault_count);
         close_indicator(out);

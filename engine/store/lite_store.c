@@ -208,6 +208,15 @@ static void lite_pool_status_of(struct store *store, struct pool_status *out)
     lite_pool_add_status(&lite->readers, out);
 }
 
+static bool lite_server_limits(struct store *store, struct server_limits *out,
+                               struct err *err)
+{
+    (void)store;
+    (void)err;
+    *out = (struct server_limits){0};
+    return true;
+}
+
 /* Whoever held leases before is dead, or it would have the claim. */
 static bool lite_claim_store(struct store *store, const char *address,
                              struct err *err)
@@ -237,6 +246,7 @@ static const struct store_ops lite_ops = {
     .kind = STORE_SQLITE,
     .close = lite_close,
     .pool_status = lite_pool_status_of,
+    .server_limits = lite_server_limits,
     .migrate = lite_migrate,
     .check_schema = lite_check_schema,
     .log_id = lite_log_id,

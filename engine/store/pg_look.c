@@ -119,9 +119,7 @@ static bool look_at(struct pg_conn *conn, struct store_look *out,
 bool pg_look(const struct store_options *options, struct store_look *out,
              struct err *err)
 {
-    bool pooled = options->direct_url != NULL;
-    struct pg_target *target =
-        pg_target_new(options->url, pooled, options->statement_timeout_ms, err);
+    struct pg_target *target = pg_target_new(options, PG_WAY_USUAL, err);
     uint64_t began_ms = clock_ms();
     struct pg_conn *conn;
     bool good;

@@ -1,4 +1,5 @@
 #include "store/pg_store.h"
+#include "store/pg_fields.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -39,6 +40,32 @@ static void pool_status(struct store *base, struct pool_status *out)
     out->lent += __atomic_load_n(&store->seats_open, __ATOMIC_RELAXED);
 }
 
+/* The second kind of reserve came with PostgreSQL 16. */
+static const char limits_sql[] =
+    "select current_setting('max_connections')::bigint,"
+    " current_setting('superuser_reserved_connections')::bigint"
+    " + coalesce(current_setting('reserved_connections', true)::bigint, 0)";
+
+static bool server_limits(struct store *base, struct server_limits *out,
+                          struct err *err)
+{
+    struct pg_conn *conn = pg_borrow(base, "server_limits", err);
+    bool ok;
+
+    if (conn == NULL)
+        return false;
+    pg_send(conn, limits_sql);
+    ok = pg_run(conn, err) == PG_DONE;
+    if (ok)
+        *out = (struct server_limits){
+            .max_connections = (uint32_t)pg_u64(pg_result(conn, 0), 0, 0),
+            .reserved = (uint32_t)pg_u64(pg_result(conn, 0), 0, 1),
+            .pooled = pg_store_of(base)->target->pooled,
+        };
+    pg_give_back(base, conn);
+    return ok;
+}
+
 /* Any number of engines share one PostgreSQL: the lock of the log and the
  * leases keep them apart. */
 static bool claim(struct store *base, const char *address, struct err *err)
@@ -53,6 +80,7 @@ static const struct store_ops pg_ops = {
     .kind = STORE_POSTGRES,
     .close = close_store,
     .pool_status = pool_status,
+    .server_limits = server_limits,
     .migrate = pg_migrate,
     .check_schema = pg_check_schema,
     .log_id = pg_log_id,
@@ -99,14 +127,10 @@ static bool is_given(const char *text)
 static bool read_targets(struct pg_store *store,
                          const struct store_options *options, struct err *err)
 {
-    bool pooled = is_given(options->direct_url);
-    uint32_t timeout_ms = options->statement_timeout_ms;
-
-    store->target = pg_target_new(options->url, pooled, timeout_ms, err);
+    store->target = pg_target_new(options, PG_WAY_USUAL, err);
     if (store->target == NULL)
         return false;
-    store->direct = pg_target_new(pooled ? options->direct_url : options->url,
-                                  false, timeout_ms, err);
+    store->direct = pg_target_new(options, PG_WAY_DIRECT, err);
     return store->direct != NULL;
 }
 

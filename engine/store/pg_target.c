@@ -88,6 +88,25 @@ static void put_defaults(struct pg_target *target)
         put(target, "target_session_attrs", "read-write");
 }
 
+/* What the URL says wins. */
+static void put_tls(struct pg_target *target, const struct store_tls *tls)
+{
+    const struct {
+        const char *keyword;
+        const char *value;
+    } options[] = {
+        {"sslmode", tls->sslmode},
+        {"sslrootcert", tls->sslrootcert},
+        {"sslcert", tls->sslcert},
+        {"sslkey", tls->sslkey},
+    };
+
+    for (size_t i = 0; i < COUNT(options); i++)
+        if (options[i].value != NULL && options[i].value[0] != '\0' &&
+            value_of(target, options[i].keyword) == NULL)
+            put(target, options[i].keyword, options[i].value);
+}
+
 static void put_given(struct pg_target *target, const PQconninfoOption *given)
 {
     for (; given->keyword != NULL; given++) {
@@ -99,9 +118,19 @@ static void put_given(struct pg_target *target, const PQconninfoOption *given)
     }
 }
 
-struct pg_target *pg_target_new(const char *url, bool pooled,
-                                uint32_t statement_timeout_ms, struct err *err)
+/* Who says what is direct says that the other is not. */
+static bool has_pooler(const struct store_options *options)
 {
+    return options->direct_url != NULL && options->direct_url[0] != '\0';
+}
+
+struct pg_target *pg_target_new(const struct store_options *options,
+                                enum pg_way way, struct err *err)
+{
+    bool pooled = way == PG_WAY_USUAL && has_pooler(options);
+    const char *url = way == PG_WAY_DIRECT && has_pooler(options)
+                          ? options->direct_url
+                          : options->url;
     PQconninfoOption *given = PQconninfoParse(url, NULL);
     struct pg_target *target;
 
@@ -115,9 +144,10 @@ struct pg_target *pg_target_new(const char *url, bool pooled,
     }
     target = NEW(struct pg_target);
     target->pooled = pooled;
-    target->statement_timeout_ms = statement_timeout_ms;
+    target->statement_timeout_ms = options->statement_timeout_ms;
     put_given(target, given);
     PQconninfoFree(given);
+    put_tls(target, &options->tls);
     put_defaults(target);
     put(target, "client_encoding", "UTF8");
     return target;

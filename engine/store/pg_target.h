@@ -2,7 +2,8 @@
 /*
  * Where a PostgreSQL is, and how to talk to it: a URL read by libpq, completed
  * with the defaults that make every wait end.  What the URL says itself, or
- * the environment (PGSSLMODE and the like), is left as it is:
+ * the environment (PGSSLMODE and the like), is left as it is; the options'
+ * own `ssl…` stand between the two:
  *
  *   sslmode            require, unless every host is a unix socket or loopback
  *   connect_timeout    5 s a host
@@ -14,6 +15,7 @@
  */
 #include "base/arena.h"
 #include "base/err.h"
+#include "store/store.h"
 
 #define PG_TARGET_MAX 64 /* libpq knows about 40 keywords */
 
@@ -30,9 +32,13 @@ struct pg_target {
     uint32_t statement_timeout_ms;
 };
 
-/* ERR_CONFIG for a URL that libpq does not understand; the text does not show
- * the URL, since it may hold a password. */
-struct pg_target *pg_target_new(const char *url, bool pooled,
-                                uint32_t statement_timeout_ms,
-                                struct err *err) MUST_USE;
+enum pg_way {
+    PG_WAY_USUAL,  /* by `url`, and so through a pooler if there is one */
+    PG_WAY_DIRECT, /* past it */
+};
+
+/* Where the store's connections go.  ERR_CONFIG for a URL that libpq does not
+ * understand; the text does not show the URL, since it may hold a password. */
+struct pg_target *pg_target_new(const struct store_options *options,
+                                enum pg_way way, struct err *err) MUST_USE;
 void pg_target_free(struct pg_target *target);

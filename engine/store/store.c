@@ -62,6 +62,12 @@ const char *store_kind_name(const struct store *store)
     return store->ops->kind == STORE_SQLITE ? "sqlite" : "postgresql";
 }
 
+bool store_server_limits(struct store *store, struct server_limits *out,
+                         struct err *err)
+{
+    return store->ops->server_limits(store, out, err);
+}
+
 void store_pool_status(struct store *store, struct pool_status *out)
 {
     store->ops->pool_status(store, out);

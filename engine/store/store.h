@@ -33,6 +33,15 @@ struct store_keeper;
 
 enum store_kind { STORE_SQLITE, STORE_POSTGRES };
 
+/* How to talk to a server; each is NULL or empty when the URL, or else the
+ * rules of store/pg_target.h, are to say it. */
+struct store_tls {
+    const char *sslmode;
+    const char *sslrootcert;
+    const char *sslcert;
+    const char *sslkey;
+};
+
 struct store_options {
     const char *url;         /* sqlite:PATH, postgresql://…, postgres://… */
     const char *direct_url;  /* for LISTEN and migrations; NULL: `url` */
@@ -46,6 +55,7 @@ struct store_options {
     uint32_t max_overflow;    /* connections more, under load */
     uint32_t pool_recycle_ms; /* older ones are replaced; 0: never */
     bool pool_pre_ping;       /* one that sat idle is asked before use */
+    struct store_tls tls;
 };
 
 struct pool_status {
@@ -69,6 +79,16 @@ enum store_kind store_kind(const struct store *store);
 const char *store_kind_name(const struct store *store);
 /* The version of the library behind that kind: "15.14", "3.40.1". */
 const char *store_library_version(enum store_kind kind);
+struct server_limits {
+    uint32_t max_connections; /* 0: there is no server */
+    uint32_t reserved;        /* of them, kept for superusers and the like */
+    bool pooled; /* a pooler is between, which has limits of its own */
+};
+
+/* Asks the server. */
+bool store_server_limits(struct store *store, struct server_limits *out,
+                         struct err *err) MUST_USE;
+
 /* How lending goes.  Connections that somebody has for good are lent; to wait
  * for SQLite's turn to write is usual, and does not count as waiting. */
 void store_pool_status(struct store *store, struct pool_status *out);

@@ -10,6 +10,7 @@ struct store_ops {
     enum store_kind kind;
     void (*close)(struct store *store);
     void (*pool_status)(struct store *store, struct pool_status *out);
+    bool (*server_limits)(struct store *, struct server_limits *, struct err *);
     bool (*migrate)(struct store *, uint32_t *, struct err *);
     bool (*check_schema)(struct store *, struct err *);
     bool (*log_id)(struct store *, struct uuid *, struct err *);

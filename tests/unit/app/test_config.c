@@ -131,6 +131,7 @@ static const struct {
     {"url",         "postgresql://ada@db/log"},
     {"direct_url",  "postgresql://ada@direct/log"},
     {"read_schema", "reading"},
+    {"sslmode",     "verify-full"},
     {"listen",      "127.0.0.1:9000"},
     {"probe_listen", "127.0.0.1:9001"},
     {"auth",        "none"},
@@ -230,6 +231,38 @@ static void every_setting_is_read_from_the_environment(void **state)
         assert_value(f, &rows[i], other_value(&rows[i]));
         unsetenv(variable);
     }
+}
+
+static void what_somebody_gave_is_known(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_true(load(f, NULL));
+    assert_false(f->config.is_given.database_pool_size);
+    assert_false(f->config.is_given.database_instance_count);
+    /* Also when it says what the default says. */
+    assert_true(load_text(f, "return { database = { pool_size = 10 } }"));
+    assert_true(f->config.is_given.database_pool_size);
+    assert_false(f->config.is_given.database_max_overflow);
+    setenv("INSTANCE_COUNT", "1", 1);
+    setenv("PERIGEE_DATABASE_MAX_OVERFLOW", "20", 1);
+    assert_true(load(f, NULL));
+    assert_true(f->config.is_given.database_instance_count);
+    assert_true(f->config.is_given.database_max_overflow);
+    assert_false(f->config.is_given.database_pool_size);
+    unsetenv("INSTANCE_COUNT");
+    unsetenv("PERIGEE_DATABASE_MAX_OVERFLOW");
+}
+
+static void c_db_02_no_instances_are_refused(void **state)
+{
+    struct fixture *f = *state;
+
+    setenv("INSTANCE_COUNT", "0", 1);
+    assert_false(load(f, NULL));
+    assert_fault(f, "database.instance_count = \"0\" (INSTANCE_COUNT): must "
+                    "be a whole number from 1 to");
+    unsetenv("INSTANCE_COUNT");
 }
 
 static void conventional_variables_are_read_and_win(void **state)
@@ -642,6 +675,8 @@ int main(void)
         WITH_FOLDER(without_anything_every_setting_has_its_default),
         WITH_FOLDER(every_setting_is_read_from_a_file),
         WITH_FOLDER(every_setting_is_read_from_the_environment),
+        WITH_FOLDER(what_somebody_gave_is_known),
+        WITH_FOLDER(c_db_02_no_instances_are_refused),
         WITH_FOLDER(conventional_variables_are_read_and_win),
         WITH_FOLDER(every_number_out_of_range_is_refused),
         WITH_FOLDER(live_streams_must_leave_threads_for_all_else),

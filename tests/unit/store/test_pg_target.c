@@ -20,10 +20,17 @@ static const char *value_of(const struct pg_target *target, const char *keyword)
     return "";
 }
 
+static struct pg_target *target_of(const char *url, struct err *err)
+{
+    struct store_options options = {.url = url, .statement_timeout_ms = 1000};
+
+    return pg_target_new(&options, PG_WAY_USUAL, err);
+}
+
 static void assert_ssl(const char *url, const char *expected)
 {
     struct err err;
-    struct pg_target *target = pg_target_new(url, false, 1000, &err);
+    struct pg_target *target = target_of(url, &err);
 
     assert_non_null(target);
     assert_string_equal(value_of(target, "sslmode"), expected);
@@ -42,6 +49,40 @@ static void remote_hosts_are_asked_for_tls(void **state)
                "disable");
 }
 
+/* The settings stand between the URL and the rules. */
+static void settings_say_how_where_the_url_does_not(void **state)
+{
+    struct store_options options = {
+        .url = "postgresql://joe@db.example.com/shop?sslcert=/url/cert.pem",
+        .statement_timeout_ms = 1000,
+        .tls = {.sslmode = "verify-full",
+                .sslrootcert = "/ours/ca.pem",
+                .sslcert = "/ours/cert.pem",
+                .sslkey = "/ours/key.pem"},
+    };
+    struct err err;
+    struct pg_target *target = pg_target_new(&options, PG_WAY_USUAL, &err);
+
+    (void)state;
+    assert_string_equal(value_of(target, "sslmode"), "verify-full");
+    assert_string_equal(value_of(target, "sslrootcert"), "/ours/ca.pem");
+    assert_string_equal(value_of(target, "sslcert"), "/url/cert.pem");
+    assert_string_equal(value_of(target, "sslkey"), "/ours/key.pem");
+    pg_target_free(target);
+
+    options.url = "postgresql://joe@localhost/shop?sslmode=disable";
+    target = pg_target_new(&options, PG_WAY_USUAL, &err);
+    assert_string_equal(value_of(target, "sslmode"), "disable");
+    pg_target_free(target);
+
+    options.url = "postgresql://joe@db.example.com/shop";
+    options.tls = (struct store_tls){.sslmode = "", .sslkey = ""};
+    target = pg_target_new(&options, PG_WAY_USUAL, &err);
+    assert_string_equal(value_of(target, "sslmode"), "require");
+    assert_string_equal(value_of(target, "sslkey"), "");
+    pg_target_free(target);
+}
+
 static void this_machine_is_not(void **state)
 {
     (void)state;
@@ -55,8 +96,8 @@ static void this_machine_is_not(void **state)
 static void every_wait_is_given_an_end(void **state)
 {
     struct err err;
-    struct pg_target *target = pg_target_new(
-        "postgresql://a,b/shop?connect_timeout=9", false, 1000, &err);
+    struct pg_target *target =
+        target_of("postgresql://a,b/shop?connect_timeout=9", &err);
 
     (void)state;
     assert_string_equal(value_of(target, "connect_timeout"), "9");
@@ -72,13 +113,11 @@ static void a_bad_url_is_refused_without_its_password(void **state)
     struct err err;
 
     (void)state;
-    assert_null(
-        pg_target_new("postgresql://joe:secr%zt@db/shop", false, 1000, &err));
+    assert_null(target_of("postgresql://joe:secr%zt@db/shop", &err));
     assert_int_equal(err.code, ERR_CONFIG);
     assert_null(strstr(err.text, "secr"));
     assert_null(strstr(err.text, "zt@"));
-    assert_null(
-        pg_target_new("postgresql://db/shop?no_such=1", false, 1000, &err));
+    assert_null(target_of("postgresql://db/shop?no_such=1", &err));
 }
 
 static void sqlstates_say_what_to_do(void **state)
@@ -137,6 +176,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(remote_hosts_are_asked_for_tls),
+        cmocka_unit_test(settings_say_how_where_the_url_does_not),
         cmocka_unit_test(this_machine_is_not),
         cmocka_unit_test(every_wait_is_given_an_end),
         cmocka_unit_test(a_bad_url_is_refused_without_its_password),
