@@ -97,15 +97,20 @@ static bool set_up(struct pg_conn *conn, struct err *err)
 }
 
 /* Notices are for people at a terminal, but for the last words of a server
- * that ends an idle connection. */
+ * that ends an idle connection, and for those of a commit that was told to wait
+ * for its standby no longer: a warning, and success behind it.  Who says it has
+ * the same name in every language. */
 static void on_notice(void *arg, const PGresult *notice)
 {
     struct pg_conn *conn = arg;
     const char *severity =
         PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+    const char *source = PQresultErrorField(notice, PG_DIAG_SOURCE_FUNCTION);
 
     if (severity != NULL && strcmp(severity, "FATAL") == 0)
         conn->is_stale = true;
+    if (source != NULL && strcmp(source, "SyncRepWaitForLSN") == 0)
+        conn->is_doubtful = true;
 }
 
 struct pg_conn *pg_conn_open(const struct pg_target *target, struct err *err)

@@ -46,6 +46,7 @@ struct pg_conn {
     size_t answered; /* of `sent` */
     bool is_synced;  /* and so was the sync */
     bool is_refused, is_fatal;
+    bool is_doubtful; /* a commit was told not to wait for its standby */
     enum pg_fault fault;
     char sqlstate[PG_SQLSTATE_SIZE];
     char trouble[256];

@@ -41,6 +41,7 @@ void pg_exchange_reset(struct pg_conn *conn)
     conn->is_over = false;
     conn->is_synced = false;
     conn->is_refused = false;
+    conn->is_doubtful = false;
     conn->is_fatal = false;
     conn->sqlstate[0] = '\0';
 }
@@ -421,7 +422,10 @@ enum pg_commit_end pg_commit(struct pg_conn *conn, struct err *err)
     place = conn->sent_count - (conn->sent_count > 0);
     switch (pg_run(conn, err)) {
     case PG_DONE:
-        return PG_COMMITTED;
+        if (!conn->is_doubtful)
+            return PG_COMMITTED;
+        err_set(err, ERR_STORE, "the commit did not wait for its standby");
+        return PG_UNCERTAIN;
     case PG_REFUSED:
         may_stand = conn->answered == place && conn->is_fatal;
         pg_rollback(conn);

@@ -71,8 +71,9 @@ static bool find(struct pg_conn *conn, struct request_ask *ask, struct err *err)
     pg_read_asks(pg_result(conn, 0), ask, 1);
     if (!ask->found)
         return true;
+    pg_begin(conn);
     pg_send_proof(conn);
-    return pg_run(conn, err) == PG_DONE;
+    return pg_commit(conn, err) == PG_COMMITTED;
 }
 
 bool pg_request_find(struct store *store, struct request_ask *ask,
