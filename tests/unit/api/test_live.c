@@ -186,6 +186,27 @@ static void what_a_filter_leaves_out_moves_the_cursor(void **state)
     end(f, 10);
 }
 
+/* What it will get over is not why it ends one day. */
+static void a_store_that_was_away_leaves_no_error_behind(void **state)
+{
+    struct fixture *f = *state;
+    char away[320], *path = f->url + strlen("sqlite:");
+    struct err err = {0};
+
+    append(f, "Happened", 1, "{}");
+    open_at(f, 0, NULL);
+    buf_clear(&f->out);
+    snprintf(away, sizeof(away), "%s.away", path);
+    assert_int_equal(rename(path, away), 0);
+    assert_true(live_read(f->live, f->now_ms, &f->out, &err));
+    assert_int_equal(f->out.len, 0);
+    assert_int_equal(err.code, ERR_NONE);
+
+    assert_int_equal(rename(away, path), 0);
+    assert_int_equal(count_of(read_on(f, 0), "\ndata: {"), 1);
+    end(f, 1);
+}
+
 /* 100 events of 10 kB: what is written at once stays small, and the page is
  * held meanwhile. */
 static void a_turn_writes_a_chunk_and_goes_on_there(void **state)
@@ -280,6 +301,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
         TEST(silence_is_broken_every_15_seconds),
+        TEST(a_store_that_was_away_leaves_no_error_behind),
         TEST(what_a_filter_leaves_out_moves_the_cursor),
         TEST(a_turn_writes_a_chunk_and_goes_on_there),
         TEST(waiting_ends_with_an_event_or_when_it_is_released),
