@@ -1,6 +1,7 @@
 /*
  * A table's life: its scalars come one by one, named http.tokens.NAME.FIELD,
- * and are gathered by NAME; config_tokens_end looks at each token as a whole,
+ * and are gathered by NAME, a table without any likewise, because who wrote it
+ * believes to have a token; config_tokens_end looks at each token as a whole,
  * then at all together, and makes the list that the server is given.
  */
 #include "config_tokens.h"
@@ -54,30 +55,61 @@ static void take_role(struct config_tokens *tokens, struct config_token *item,
         fault(tokens, item->name, "role", "must be reader, writer or admin");
 }
 
-static void take_label(struct config_tokens *tokens, struct config_token *item,
-                       const char *field, struct str text, const char **out)
+static const char *take_label(struct config_tokens *tokens,
+                              struct config_token *item, const char *field,
+                              struct str text)
 {
     if (request_is_label(text))
-        *out = arena_str(tokens->texts, text).ptr;
-    else
-        fault(tokens, item->name, field,
-              "must have 1 to 255 bytes of UTF-8 without control characters");
+        return arena_str(tokens->texts, text).ptr;
+    fault(tokens, item->name, field,
+          "must have 1 to 255 bytes of UTF-8 without control characters");
+    return "";
+}
+
+static void take_tenant(struct config_tokens *tokens, struct config_token *item,
+                        struct str text)
+{
+    item->token.tenant = take_label(tokens, item, "tenant", text);
+}
+
+static void take_actor(struct config_tokens *tokens, struct config_token *item,
+                       struct str text)
+{
+    item->token.actor = take_label(tokens, item, "actor", text);
+}
+
+static const struct token_field {
+    const char *name;
+    void (*take)(struct config_tokens *tokens, struct config_token *item,
+                 struct str text);
+} fields[] = {
+    {"token", take_token},
+    {"role", take_role},
+    {"tenant", take_tenant},
+    {"actor", take_actor},
+};
+
+static const struct token_field *find_field(const char *name)
+{
+    for (size_t i = 0; i < COUNT(fields); i++) {
+        if (strcmp(fields[i].name, name) == 0)
+            return &fields[i];
+    }
+    return NULL;
 }
 
 static void take_field(struct config_tokens *tokens, struct config_token *item,
-                       const char *field, struct str text)
+                       const char *name, const struct setting_value *value)
 {
-    if (strcmp(field, "token") == 0)
-        take_token(tokens, item, text);
-    else if (strcmp(field, "role") == 0)
-        take_role(tokens, item, text);
-    else if (strcmp(field, "tenant") == 0)
-        take_label(tokens, item, field, text, &item->token.tenant);
-    else if (strcmp(field, "actor") == 0)
-        take_label(tokens, item, field, text, &item->token.actor);
-    else
-        fault(tokens, item->name, field,
+    const struct token_field *field = find_field(name);
+
+    if (field == NULL)
+        fault(tokens, item->name, name,
               "no such field; a token has token, role, tenant and actor");
+    else if (value->kind != SETTING_IS_TEXT)
+        fault(tokens, item->name, name, "must be a text");
+    else
+        field->take(tokens, item, value->text);
 }
 
 /* ---- by name ---- */
@@ -115,33 +147,26 @@ static struct config_token *find(struct config_tokens *tokens, struct str name)
     return item;
 }
 
-static void take(struct config_tokens *tokens, struct str name,
-                 const char *field, const struct setting_value *value)
+/* Without a field the value is the whole of a token, which is a table. */
+static void take_named(struct config_tokens *tokens, struct str name,
+                       const char *field, const struct setting_value *value)
 {
     struct config_token *item = find(tokens, name);
 
     if (item == NULL)
         buf_printf(tokens->faults, PREFIX " (%s): more than %d tokens\n",
                    tokens->origin, CONFIG_TOKENS_MAX);
-    else if (value->kind != SETTING_IS_TEXT)
-        fault(tokens, item->name, field, "must be a text");
-    else
-        take_field(tokens, item, field, value->text);
+    else if (field != NULL)
+        take_field(tokens, item, field, value);
 }
 
-bool config_tokens_take(struct config_tokens *tokens,
-                        const struct setting_value *value)
+static void take(struct config_tokens *tokens, struct str path,
+                 const struct setting_value *value)
 {
-    struct str rest = str_of(value->key);
-    struct str name;
+    struct str field = path;
+    struct str name = str_cut(&field, '.');
 
-    if (!str_starts(rest, STR(PREFIX ".")) && !str_eq(rest, STR(PREFIX)))
-        return false;
-    rest = str_n(rest.ptr + strlen(PREFIX), rest.len - strlen(PREFIX));
-    if (rest.len > 0)
-        rest = str_n(rest.ptr + 1, rest.len - 1);
-    name = str_cut(&rest, '.');
-    if (str_is_none(rest))
+    if (str_is_none(field) && value->kind != SETTING_IS_EMPTY)
         buf_printf(tokens->faults,
                    "%s (%s): must be a table, as in " PREFIX
                    " = { NAME = { token = env \"X\", role = \"writer\" } }\n",
@@ -152,7 +177,23 @@ bool config_tokens_take(struct config_tokens *tokens,
                    "and -\n",
                    value->key, tokens->origin, NAME_MAX_BYTES);
     else
-        take(tokens, name, rest.ptr, value);
+        take_named(tokens, name, field.ptr, value);
+}
+
+bool config_tokens_take(struct config_tokens *tokens,
+                        const struct setting_value *value)
+{
+    struct str rest = str_of(value->key);
+    struct str prefix = STR(PREFIX);
+
+    if (str_starts(rest, STR(PREFIX ".")))
+        take(tokens,
+             str_n(rest.ptr + prefix.len + 1, rest.len - prefix.len - 1),
+             value);
+    else if (!str_eq(rest, prefix))
+        return false;
+    else if (value->kind != SETTING_IS_EMPTY)
+        take(tokens, STR_NONE, value);
     return true;
 }
 

@@ -142,6 +142,8 @@ static void give(lua_State *L, struct settings *s, int type)
     } else if (type == LUA_TBOOLEAN) {
         value.kind = SETTING_IS_BOOL;
         value.flag = lua_toboolean(L, -1);
+    } else if (type == LUA_TTABLE) {
+        value.kind = SETTING_IS_EMPTY;
     }
     s->each(s->context, &value);
 }
@@ -183,6 +185,8 @@ static void read_table(lua_State *L, struct settings *s, int table, int depth)
 
     if (depth > MAX_DEPTH)
         refuse(L, s, "nested too deep");
+    if (from == end && depth > 0)
+        give(L, s, LUA_TTABLE);
     luaL_checkstack(L, 8, "settings");
     for (size_t i = from; i < end; i++) {
         struct vm_key key = vm->keys.items[i];

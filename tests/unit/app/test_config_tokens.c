@@ -116,6 +116,7 @@ static void every_mistake_is_told_and_no_token(void **state)
                 " d = { role = 'reader', actor = '' },"
                 " e = { token = 'has a space in " SECRET "', tenent = 'x' },"
                 " f = { token = 12345678901234567, role = true },"
+                " j = {}, k = { token = {}, role = 'reader' },"
                 " ['g h'] = { token = '" SECRET "2', role = 'reader' },"
                 " i = '" SECRET "3' }"));
     assert_fault(f, "http.tokens.b.token (");
@@ -137,6 +138,9 @@ static void every_mistake_is_told_and_no_token(void **state)
     assert_fault(f, "http.tokens.g h.token (");
     assert_fault(f, "a token's name has");
     assert_fault(f, "http.tokens.i (");
+    assert_fault(f, "http.tokens.j.token (");
+    assert_fault(f, "http.tokens.j.role (");
+    assert_fault(f, "http.tokens.k.token (");
     assert_fault(f, "must be a table");
     assert_null(strstr(f->faults.ptr, SECRET));
     assert_null(strstr(f->faults.ptr, "too-short"));
@@ -153,6 +157,19 @@ static void what_is_no_table_is_refused_unsaid(void **state)
     assert_false(load(f, "tokens = { '" SECRET "', '" SECRET "' }"));
     assert_fault(f, "must be a table");
     assert_null(strstr(f->faults.ptr, SECRET));
+}
+
+/* Whoever has written one must not be served without any. */
+static void a_token_that_says_nothing_is_not_no_token(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_false(load(f, "tokens = { a = {} }"));
+    assert_fault(f, "http.tokens.a.token (");
+    assert_false(load(f, "tokens = { a = { token = env('NONE', nil) } }"));
+    assert_fault(f, "is missing: env");
+    assert_true(load(f, "tokens = {}"));
+    assert_null(f->config.http_tokens);
 }
 
 static void tokens_open_the_way_beyond_loopback(void **state)
@@ -211,6 +228,7 @@ int main(void)
         TEST(a_token_may_come_from_a_secret_file),
         TEST(every_mistake_is_told_and_no_token),
         TEST(what_is_no_table_is_refused_unsaid),
+        TEST(a_token_that_says_nothing_is_not_no_token),
         TEST(tokens_open_the_way_beyond_loopback),
         TEST(no_access_control_and_tokens_exclude_each_other),
         TEST(probes_may_be_anywhere_but_where_the_rest_is),

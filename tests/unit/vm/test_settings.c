@@ -32,6 +32,9 @@ static void note(void *context, const struct setting_value *value)
         break;
     case SETTING_IS_BOOL:
         buf_printf(out, "%s=%d\n", value->key, value->flag);
+        break;
+    case SETTING_IS_EMPTY:
+        buf_printf(out, "%s={}\n", value->key);
     }
 }
 
@@ -77,6 +80,12 @@ static void settings_are_flat_sorted_scalars(void **state UNUSED)
                     "database.migrate=1\ndatabase.pool_size=10(10)\n"
                     "database.url='sqlite:x'\ndatabase.wait=0.5(0.5)\n"
                     "http.tokens='a,b,3'\nlog.level='INFO'\n");
+}
+
+static void tables_that_say_nothing_are_told(void **state UNUSED)
+{
+    expect_settings("return { http = { tokens = { a = {} } }, log = {} }",
+                    "http.tokens.a={}\nlog={}\n");
 }
 
 static void the_environment_can_be_asked(void **state UNUSED)
@@ -144,6 +153,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(settings_are_flat_sorted_scalars),
+        cmocka_unit_test(tables_that_say_nothing_are_told),
         cmocka_unit_test(the_environment_can_be_asked),
         cmocka_unit_test(secrets_come_from_files),
         cmocka_unit_test(nothing_else_can_be_called),
