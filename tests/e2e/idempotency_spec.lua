@@ -183,6 +183,9 @@ describe("a command with an Idempotency-Key", function()
     assert.truthy(other.err:find("Idempotency-Key", 1, true), other.err)
     local wrong = engine:run { "send", "Jar", "j", "look", "--idempotency-key", "a\nb" }
     assert.equal(2, wrong.status)
+    local lost = engine:run { "send", "Jar", "j", "look", "--idempotency-key", " " }
+    assert.equal(2, lost.status, lost.out)
+    assert.truthy(lost.err:find("no space at its ends", 1, true), lost.err)
     assert.equal(2, event_count(engine))
   end)
 end)
