@@ -45,6 +45,10 @@ struct event_page {
     bool cut;     /* it ended before what was asked for, and not at the end */
 };
 
+/* Copies an event with all its texts into the arena. */
+void event_copy(struct event *to, const struct event *from,
+                struct arena *arena);
+
 /* An empty page with one reference. */
 struct event_page *event_page_new(void);
 /* Adds `event` with all its texts copied into the page. */

@@ -1,5 +1,7 @@
 #include "core/aggregate_repeat.h"
 
+#include "core/append_decide.h"
+
 bool repeat_find(struct store *store, const struct append_key *key,
                  struct arena *arena, struct request_mark *out, bool *found_out,
                  struct err *err)
@@ -10,32 +12,14 @@ bool repeat_find(struct store *store, const struct append_key *key,
         return false;
     *found_out = ask.found;
     *out = ask.mark;
-    if (!ask.found || memcmp(ask.mark.hash, key->hash, SHA256_SIZE) == 0)
-        return true;
-    return err_set(err, ERR_IDEMPOTENCY,
-                   "this Idempotency-Key was used for another request");
-}
-
-static void copy_event(struct arena *arena, const struct event *from,
-                       struct event *to)
-{
-    *to = *from;
-    to->event_type = arena_str(arena, from->event_type);
-    to->aggregate_type = arena_str(arena, from->aggregate_type);
-    to->aggregate_id = arena_str(arena, from->aggregate_id);
-    to->data = arena_str(arena, from->data);
-    to->metadata = arena_str(arena, from->metadata);
-    to->tenant_id = arena_str(arena, from->tenant_id);
-    to->actor_id = arena_str(arena, from->actor_id);
-    to->correlation_id = arena_str(arena, from->correlation_id);
-    to->causation_id = arena_str(arena, from->causation_id);
+    return !ask.found || decide_same_request(key, &ask.mark, err);
 }
 
 static void copy_page(struct arena *arena, const struct event_page *page,
                       struct event *events, uint32_t *count)
 {
     for (size_t i = 0; i < page->count; i++)
-        copy_event(arena, &page->events[i], &events[(*count)++]);
+        event_copy(&events[(*count)++], &page->events[i], arena);
 }
 
 bool repeat_events(struct store *store, struct str aggregate_type,

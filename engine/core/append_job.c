@@ -3,19 +3,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-static void copy_event(struct arena *arena, struct event *to,
-                       const struct event *from)
-{
-    *to = *from;
-    to->event_type = arena_str(arena, from->event_type);
-    to->data = arena_str(arena, from->data);
-    to->metadata = arena_str(arena, from->metadata);
-    to->tenant_id = arena_str(arena, from->tenant_id);
-    to->actor_id = arena_str(arena, from->actor_id);
-    to->correlation_id = arena_str(arena, from->correlation_id);
-    to->causation_id = arena_str(arena, from->causation_id);
-}
-
 /* NULL stays NULL. */
 static const struct append_key *copy_key(struct arena *arena,
                                          const struct append_key *from)
@@ -43,7 +30,7 @@ struct append_job *append_job_new(const struct append_request *request)
     own->aggregate_id = arena_str(&job->arena, request->aggregate_id);
     job->events = ARENA_ARRAY(&job->arena, struct event, request->count);
     for (size_t i = 0; i < request->count; i++) {
-        copy_event(&job->arena, &job->events[i], &request->events[i]);
+        event_copy(&job->events[i], &request->events[i], &job->arena);
         job->events[i].aggregate_type = own->aggregate_type;
         job->events[i].aggregate_id = own->aggregate_id;
     }
