@@ -7,6 +7,7 @@
 #include "cli/finding.h"
 #include "config.h"
 #include "store/look.h"
+#include "store/pool_size.h"
 
 /* ---- doctor_store.c ---- */
 
@@ -17,6 +18,17 @@ void doctor_examine_stores(const struct config *config,
 void doctor_judge_store(const struct config *config,
                         const struct store_look *look, const char *error,
                         struct findings *findings);
+
+/* ---- doctor_pool.c ---- */
+
+/* Whether the connections of all engines fit PostgreSQL's server, which is
+ * asked. */
+void doctor_examine_pool(const struct config *config,
+                         struct findings *findings);
+/* The same with its answer; `limits` NULL when there was none. */
+void doctor_judge_pool(const struct pool_plan *plan,
+                       const struct server_limits *limits,
+                       struct findings *findings);
 
 /* ---- doctor_files.c ---- */
 

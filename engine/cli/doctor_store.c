@@ -130,14 +130,14 @@ static void judge_tls(const struct store_look *look, struct findings *findings)
                    look->tls[0] != '\0' ? look->tls : "not needed");
     else if (look->tls[0] == '\0')
         finding_warning(findings, "tls",
-                        "take sslmode out of the URL (and PGSSLMODE out of "
-                        "the environment), or set sslmode=verify-full",
+                        "set database.sslmode, where the URL or PGSSLMODE "
+                        "does not say another, to verify-full or require",
                         "the database is on another host, and passwords and "
                         "events go there in plain text");
     else if (!look->is_certified)
         finding_ok(findings, "tls",
                    "%s; the server's certificate is not checked, as it would "
-                   "be with sslmode=verify-full&sslrootcert=FILE",
+                   "be with database.sslmode = \"verify-full\" and sslrootcert",
                    look->tls);
     else
         finding_ok(findings, "tls", "%s, certificate checked", look->tls);

@@ -223,6 +223,19 @@ else
       want(examine(engine), "tls", "warning", "plain text")
     end)
 
+    it("counts the connections of all engines against the server's", function()
+      local engine = server.new()
+      local most = engine.database:rows("show max_connections")[1].max_connections
+      want(examine(engine), "pool", "ok", "10 connections and 20 under load (default)")
+      engine.env.INSTANCE_COUNT = "900"
+      engine.env.PERIGEE_DATABASE_POOL_SIZE = "10"
+      local pool = want(examine(engine), "pool", "warning", "max_connections = " .. most)
+      assert.truthy(pool.change:find("run fewer engines", 1, true))
+      engine.env.PERIGEE_DATABASE_POOL_SIZE = nil
+      engine.env.MAX_DB_CONNECTIONS = "100"
+      want(examine(engine), "pool", "warning", "100 connections are too few for 900 engines")
+    end)
+
     it("looks at the direct way, too", function()
       local engine = server.new()
       engine.env.PERIGEE_DATABASE_DIRECT_URL = engine.database.url

@@ -68,6 +68,38 @@ static void another_host_is_reached_encrypted(void **state UNUSED)
     assert_int_equal(level_of(&look, "tls"), FINDING_OK);
 }
 
+/* The last word on a pool of 10 + 20. */
+static struct finding pool_of(uint32_t instances, struct server_limits limits,
+                              struct findings *findings)
+{
+    struct pool_plan plan = {
+        .size = 10, .overflow = 20, .instances = instances};
+
+    findings_done(findings);
+    doctor_judge_pool(&plan, &limits, findings);
+    return findings->items[findings->count - 1];
+}
+
+static void all_engines_together_fit_the_server(void **state UNUSED)
+{
+    struct server_limits limits = {.max_connections = 100, .reserved = 3};
+    struct findings findings = {0};
+
+    assert_int_equal(pool_of(3, limits, &findings).level, FINDING_OK);
+    limits.reserved = 10;
+    assert_int_equal(pool_of(3, limits, &findings).level, FINDING_OK);
+    limits.reserved = 11;
+    assert_int_equal(pool_of(3, limits, &findings).level, FINDING_WARNING);
+    assert_string_equal(pool_of(3, limits, &findings).change,
+                        "let database.pool_size and max_overflow be 29 "
+                        "together, or the server's max_connections 101");
+    assert_non_null(
+        strstr(pool_of(60, limits, &findings).change, "run fewer engines"));
+    limits.pooled = true;
+    assert_int_equal(pool_of(60, limits, &findings).level, FINDING_OK);
+    findings_done(&findings);
+}
+
 static void a_disk_is_low_below_a_tenth_or_a_gibibyte(void **state UNUSED)
 {
     assert_false(doctor_disk_is_low(10 * GIBI, 100 * GIBI));
@@ -81,6 +113,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_clock_may_differ_by_a_second),
         cmocka_unit_test(another_host_is_reached_encrypted),
+        cmocka_unit_test(all_engines_together_fit_the_server),
         cmocka_unit_test(a_disk_is_low_below_a_tenth_or_a_gibibyte),
     };
 
