@@ -72,13 +72,17 @@ static void drop_page(struct live *live)
  * although the head moved is the same, it lost the log's end. */
 static bool fetch(struct live *live, struct err *err)
 {
+    struct err fault;
     size_t count = 0;
 
     if (!feed_read(live->engine->feed, live->position, FEED_BLOCK, &live->page,
-                   &live->next, &count, err)) {
+                   &live->next, &count, &fault)) {
         live->page = NULL;
         live->troubled = true;
-        return err_may_retry(err->code);
+        if (err_may_retry(fault.code))
+            return true;
+        *err = fault;
+        return false;
     }
     live->end = live->next + count;
     live->troubled = count == 0;
