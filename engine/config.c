@@ -331,6 +331,14 @@ static void set_defaults(struct loading *loading)
     }
 }
 
+/* A section may be empty, a setting may not. */
+static void take_empty(struct loading *loading, const struct setting *setting)
+{
+    if (setting != NULL)
+        buf_printf(loading->faults, "%s (%s): must be a value, not a table\n",
+                   setting->name, loading->origin);
+}
+
 static void take_from_file(void *context, const struct setting_value *value)
 {
     struct loading *loading = context;
@@ -347,7 +355,9 @@ static void take_from_file(void *context, const struct setting_value *value)
         return;
     if (given.is_flag)
         given.text = value->flag ? STR("true") : STR("false");
-    if (setting == NULL)
+    if (value->kind == SETTING_IS_EMPTY)
+        take_empty(loading, setting);
+    else if (setting == NULL)
         refuse_name(loading->faults, value->key, loading->origin);
     else
         set_value(loading, setting, &given);
