@@ -1,6 +1,20 @@
 #include "base/event.h"
 #include "base/mem.h"
 
+void event_copy(struct event *to, const struct event *from, struct arena *arena)
+{
+    *to = *from;
+    to->event_type = arena_str(arena, from->event_type);
+    to->aggregate_type = arena_str(arena, from->aggregate_type);
+    to->aggregate_id = arena_str(arena, from->aggregate_id);
+    to->data = arena_str(arena, from->data);
+    to->metadata = arena_str(arena, from->metadata);
+    to->tenant_id = arena_str(arena, from->tenant_id);
+    to->actor_id = arena_str(arena, from->actor_id);
+    to->correlation_id = arena_str(arena, from->correlation_id);
+    to->causation_id = arena_str(arena, from->causation_id);
+}
+
 /* ---- pages ---- */
 
 struct event_page *event_page_new(void)
@@ -32,28 +46,19 @@ static void make_room(struct event_page *page)
     page->events = more;
 }
 
-static void keep(struct event_page *page, struct str *text)
+static size_t bytes_of(const struct event *event)
 {
-    *text = arena_str(&page->arena, *text);
-    page->bytes += text->len;
+    return event->event_type.len + event->aggregate_type.len +
+           event->aggregate_id.len + event->data.len + event->metadata.len +
+           event->tenant_id.len + event->actor_id.len +
+           event->correlation_id.len + event->causation_id.len;
 }
 
 void event_page_add(struct event_page *page, const struct event *event)
 {
-    struct event *copy;
-
     make_room(page);
-    copy = &page->events[page->count++];
-    *copy = *event;
-    keep(page, &copy->event_type);
-    keep(page, &copy->aggregate_type);
-    keep(page, &copy->aggregate_id);
-    keep(page, &copy->data);
-    keep(page, &copy->metadata);
-    keep(page, &copy->tenant_id);
-    keep(page, &copy->actor_id);
-    keep(page, &copy->correlation_id);
-    keep(page, &copy->causation_id);
+    event_copy(&page->events[page->count++], event, &page->arena);
+    page->bytes += bytes_of(event);
     page->scanned_to = MAX(page->scanned_to, event->position);
 }
 
