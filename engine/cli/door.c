@@ -112,14 +112,23 @@ int door_fail(const struct err *err)
 
 /* ---- requests ---- */
 
+/* Spaces at the ends of a header are not its value's, so a key with them would
+ * be another one on its way, or none. */
+static bool is_header_text(struct str text)
+{
+    return request_is_label(text) && text.ptr[0] != ' ' &&
+           text.ptr[text.len - 1] != ' ';
+}
+
 bool door_set_key(struct door *door, const char *key, struct err *err)
 {
     if (key == NULL)
         return true;
-    if (!request_is_label(str_of(key)))
+    if (!is_header_text(str_of(key)))
         return err_set(err, ERR_USAGE,
-                       "--idempotency-key takes 1 to 255 bytes of UTF-8 "
-                       "without control characters");
+                       "--idempotency-key takes 1 to %d bytes of UTF-8 "
+                       "without control characters, and no space at its ends",
+                       EVENT_ID_MAX_BYTES);
     door->key = key;
     if (door->remote != NULL)
         http_client_set_header(door->remote, "Idempotency-Key", key);
