@@ -27,7 +27,7 @@ bool idempotency_key(const struct api_request *request, const struct str *parts,
     if (str_is_none(request->idempotency_key))
         return false;
     out->key = (struct request_key){
-        .token = or_empty(request->caller.token),
+        .token = request->caller.token,
         .tenant = bound ? request->caller.tenant : or_empty(request->tenant_id),
         .key = request->idempotency_key,
     };

@@ -136,7 +136,8 @@ static bool take_live(struct exchange *x, struct err *err)
     if (live <= server->max_live)
         return true;
     return err_set(err, ERR_OVERLOADED,
-                   "%" PRIu32 " live streams are open already",
+                   "as many live streams as http.max_live = %" PRIu32
+                   " allows are open",
                    server->max_live);
 }
 

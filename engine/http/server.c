@@ -19,9 +19,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* Threads that are kept free of requests that block on the store. */
-#define SPARE_THREADS 16
-
 /* Of the port for probes. */
 #define PROBE_THREADS 8
 
@@ -216,8 +213,9 @@ struct http_server *http_start(struct engine *engine,
     server->access = options->access;
     server->max_body_bytes = options->max_body_bytes;
     server->max_live = options->max_live;
-    server->max_blocking =
-        options->threads > SPARE_THREADS ? options->threads - SPARE_THREADS : 1;
+    server->max_blocking = options->threads > HTTP_SPARE_THREADS
+                               ? options->threads - HTTP_SPARE_THREADS
+                               : 1;
     mg_init_library(0);
     server->cutter = cutter_new(err);
     if (server->cutter != NULL && start_main(server, options, err) &&

@@ -5,12 +5,16 @@
  * civetweb 1.15 as Debian ships it needs care: never a
  * document root, `decode_url=no` and our own strict decoding, no TLS, chunked
  * together with content-length refused here.  One thread serves one open
- * connection, so at most threads - 16 requests block on the store at once;
- * more get 503 `overloaded`.  Idle and half-open connections hold threads, too:
- * where probes must answer whatever clients do, they have a port of their own,
- * whose few threads serve nothing else and keep no connection.
+ * connection, so at most threads - HTTP_SPARE_THREADS requests block on the
+ * store at once; more get 503 `overloaded`.  Idle and half-open connections
+ * hold threads, too: where probes must answer whatever clients do, they have a
+ * port of their own, whose few threads serve nothing else and keep no
+ * connection.
  */
 #include "core/engine.h"
+
+/* Threads that are kept free of requests that block on the store. */
+#define HTTP_SPARE_THREADS 16
 
 struct http_server;
 
