@@ -18,8 +18,7 @@
 
 #define PAGE_LIMIT 1000
 
-struct export
-{
+struct exporting {
     const struct cli_args *args;
     struct door *door;
     FILE *out;
@@ -42,7 +41,7 @@ static bool may_be_replaced(const char *path)
     return stat(path, &about) != 0 || S_ISREG(about.st_mode);
 }
 
-static bool open_file(struct export *export, struct err *err)
+static bool open_file(struct exporting *export, struct err *err)
 {
     const char *name = export->path = args_value(export->args, "file");
 
@@ -60,7 +59,7 @@ static bool open_file(struct export *export, struct err *err)
            err_set(err, ERR_USAGE, "%s: %s", name, strerror(errno));
 }
 
-static bool check_written(struct export *export, struct err *err)
+static bool check_written(struct exporting *export, struct err *err)
 {
     if (fflush(export->out) == 0 && !ferror(export->out))
         return true;
@@ -68,7 +67,7 @@ static bool check_written(struct export *export, struct err *err)
                    strerror(errno));
 }
 
-static bool name_file(struct export *export, struct err *err)
+static bool name_file(struct exporting *export, struct err *err)
 {
     if (!check_written(export, err))
         return false;
@@ -80,7 +79,7 @@ static bool name_file(struct export *export, struct err *err)
     return err_set(err, ERR_INTERNAL, "%s: %s", export->path, strerror(errno));
 }
 
-static void close_file(struct export *export, bool good)
+static void close_file(struct exporting *export, bool good)
 {
     if (export->out != NULL && export->path != NULL)
         fclose(export->out);
@@ -91,7 +90,7 @@ static void close_file(struct export *export, bool good)
 
 /* ---- the log ---- */
 
-static bool ask_log(struct export *export, struct log_header *out,
+static bool ask_log(struct exporting *export, struct log_header *out,
                     struct err *err)
 {
     struct buf log_id = {0};
@@ -113,7 +112,7 @@ static bool ask_log(struct export *export, struct log_header *out,
                            "it serves: is it older?");
 }
 
-static bool begin(struct export *export, struct err *err)
+static bool begin(struct exporting *export, struct err *err)
 {
     struct log_header *header = &export->header;
     uint64_t limit;
@@ -131,7 +130,7 @@ static bool begin(struct export *export, struct err *err)
     return true;
 }
 
-static bool write_event(struct export *export, struct json event,
+static bool write_event(struct exporting *export, struct json event,
                         struct err *err)
 {
     uint64_t position;
@@ -148,7 +147,7 @@ static bool write_event(struct export *export, struct json event,
     return true;
 }
 
-static bool write_page(struct export *export, struct err *err)
+static bool write_page(struct exporting *export, struct err *err)
 {
     struct json page = json_value(buf_as_str(&export->answer));
     struct json_in in = json_open(json_get(page, STR("events")));
@@ -168,7 +167,7 @@ static bool write_page(struct export *export, struct err *err)
                    before, export->header.last);
 }
 
-static bool read_page(struct export *export, struct err *err)
+static bool read_page(struct exporting *export, struct err *err)
 {
     uint64_t left = export->header.last - export->position;
 
@@ -179,7 +178,7 @@ static bool read_page(struct export *export, struct err *err)
                      &export->answer, err);
 }
 
-static bool write_events(struct export *export, struct err *err)
+static bool write_events(struct exporting *export, struct err *err)
 {
     const struct log_header *header = &export->header;
 
@@ -197,7 +196,7 @@ static bool write_events(struct export *export, struct err *err)
 }
 
 /* What was read is one log's only if it is the same one now. */
-static bool check_same_log(struct export *export, struct err *err)
+static bool check_same_log(struct exporting *export, struct err *err)
 {
     struct log_header now = {0};
 
@@ -207,7 +206,7 @@ static bool check_same_log(struct export *export, struct err *err)
            err_set(err, ERR_CONFLICT, "the log became another one meanwhile");
 }
 
-static bool write_log(struct export *export, struct err *err)
+static bool write_log(struct exporting *export, struct err *err)
 {
     struct buf line = {0};
 
@@ -219,7 +218,7 @@ static bool write_log(struct export *export, struct err *err)
 
 /* ---- */
 
-static void print_summary(const struct export *export)
+static void print_summary(const struct exporting *export)
 {
     const struct log_header *header = &export->header;
     uint64_t count = export->position - header->after;
@@ -233,7 +232,7 @@ static void print_summary(const struct export *export)
             export->seconds > 0 ? (double)count / export->seconds : 0);
 }
 
-static bool write_file(struct export *export, struct err *err)
+static bool write_file(struct exporting *export, struct err *err)
 {
     interrupt_watch();
     progress_begin(&export->progress);
@@ -242,7 +241,7 @@ static bool write_file(struct export *export, struct err *err)
     return good;
 }
 
-static bool export_log(struct export *export, struct err *err)
+static bool export_log(struct exporting *export, struct err *err)
 {
     bool good =
         begin(export, err) && open_file(export, err) && write_file(export, err);
@@ -255,7 +254,7 @@ static bool export_log(struct export *export, struct err *err)
 
 static int run(const struct cli_args *args)
 {
-    struct export export = {.args = args};
+    struct exporting export = {.args = args};
     struct err err = {0};
     bool good;
 

@@ -128,7 +128,7 @@ static bool listen_on(struct following *f, struct err *err)
     bool good = listen_once(f, err);
 
     if (!good)
-        return false;
+        return interrupted() && !f->foreign;
     while (!f->enough && !interrupted()) {
         if (!good && !err_may_retry(err->code))
             return false;

@@ -60,7 +60,7 @@ static int migrate(const struct cli_args *args)
 
 const struct cli_command cli_migrate = {
     .name = "migrate",
-    .usage = "",
+    .usage = "[--new-log]",
     .summary = "Creates or upgrades the schema of the database",
     .help = "Safe to run twice and from several machines at once.  `serve` "
             "does it too,\nunless database.migrate = false.\n\n"
