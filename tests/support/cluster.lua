@@ -79,6 +79,28 @@ function cluster:demote()
   self:start()
 end
 
+-- A standby of this server that streams from it, on a port of its own; takes
+-- the same functions.  It has to be removed before its primary.
+function cluster:standby()
+  local folder = server.temporary_folder()
+  local port = server.free_port()
+  local own = { D = folder .. "/data", p = port }
+  os.execute(("mkdir '%s/socket' && chown %s '%s' '%s/socket'"):format(folder, self.user, folder,
+    folder))
+  local said = as_server(self, ("pg_basebackup -d '%s' -D '%s/data' -R -X stream -c fast"):format(
+    self.url:gsub("/[^/]*$", "/postgres"), folder))
+  assert(said == "", said)
+  local standby = setmetatable({
+    folder = folder, data = own.D, user = self.user, bin = self.bin, is_standby = true,
+    url = self.url:gsub(":%d+/", ":" .. port .. "/"),
+    options = self.options:gsub('"', ""):gsub("(%-([Dp]) )%S+", function(flag, name)
+      return flag .. own[name]
+    end):gsub("(unix_socket_directories=)%S+", "%1" .. folder .. "/socket"),
+  }, cluster)
+  standby:start()
+  return standby
+end
+
 function cluster:promote()
   as_server(self, ("pg_ctl -D '%s' -w promote"):format(self.data))
 end
@@ -130,6 +152,11 @@ end
 
 function cluster:remove()
   self:thaw()
+  if self.is_standby then
+    self:stop("immediate")
+    os.execute("rm -rf '" .. self.folder .. "'")
+    return
+  end
   process.signal(self.keeper, "TERM")
   process.wait(self.keeper, 60)
   os.execute("rm -rf '" .. self.folder .. "'")
