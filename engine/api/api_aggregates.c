@@ -121,6 +121,14 @@ static void write_state(struct api_reply *reply, const struct state_read *read,
     json_end(&out, '}');
 }
 
+static bool read_at(const struct api_request *request, uint64_t *out,
+                    struct err *err)
+{
+    return request_u64(request, "at", AGGREGATE_NOW, out, err) &&
+           (*out >= 1 ||
+            request_bad_param(STR("at"), err, "expected a version from 1 on"));
+}
+
 static bool read_state(struct engine *engine, struct api_request *request,
                        struct api_reply *reply, struct err *err)
 {
@@ -131,7 +139,7 @@ static bool read_state(struct engine *engine, struct api_request *request,
 
     if (!request_allow(request, params, COUNT(params), err) ||
         !request_stream(request, &read.type, &read.id, err) ||
-        !request_u64(request, "at", AGGREGATE_NOW, &read.at, err) ||
+        !read_at(request, &read.at, err) ||
         !aggregate_state(engine->aggregates, read.type, read.id, read.at,
                          request->arena, &version, &state, err))
         return false;

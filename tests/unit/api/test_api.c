@@ -325,6 +325,8 @@ static void a_state_can_be_read_as_it_was(void **state)
     expect(f, 404, "not_found");
     get(f, "/api/aggregates/Counter/1?at=x");
     expect(f, 400, "\"field\":\"at\"");
+    get(f, "/api/aggregates/Counter/1?at=0");
+    expect(f, 400, "expected a version from 1 on");
 }
 
 /* ---- streams and events ---- */
