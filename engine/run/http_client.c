@@ -51,6 +51,12 @@ static void set_fixed_options(struct http_client *client)
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, client->headers);
 }
 
+/* Addresses are copied from where they end with a slash. */
+static struct str without_slash(struct str url)
+{
+    return str_ends(url, STR("/")) ? str_n(url.ptr, url.len - 1) : url;
+}
+
 static bool check_base_url(struct str url, struct err *err)
 {
     struct str scheme = STR("http://");
@@ -65,12 +71,15 @@ static bool check_base_url(struct str url, struct err *err)
 
 struct http_client *http_client_new(const char *base_url, struct err *err)
 {
-    if (!check_base_url(str_of(base_url), err))
+    struct str base = without_slash(str_of(base_url));
+
+    if (!check_base_url(base, err))
         return NULL;
 
     pthread_once(&once, init_library);
     struct http_client *client = NEW(struct http_client);
     client->base_url = mem_strdup(base_url);
+    client->base_url[base.len] = '\0';
     client->curl = curl_easy_init();
     CHECK(client->curl != NULL);
     set_fixed_options(client);

@@ -8,7 +8,7 @@
 
 struct http_client;
 
-/* `base_url`: http://host:port, without a path. */
+/* `base_url`: http://host:port, without a path but a slash. */
 struct http_client *http_client_new(const char *base_url,
                                     struct err *err) MUST_USE;
 /* Sends this header from now on; copied.  Once each, before the first call. */
