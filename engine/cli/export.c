@@ -222,14 +222,21 @@ static void print_summary(const struct exporting *export)
 {
     const struct log_header *header = &export->header;
     uint64_t count = export->position - header->after;
-
     /* where no event can stand */
-    fprintf(export->path == NULL ? stderr : stdout,
-            "exported %" PRIu64 " events, positions %" PRIu64 " to %" PRIu64
-            " of %" PRIu64 " (%.1f s, %.0f events/s)\n",
-            count, header->after + (count > 0), header->last, header->head,
-            export->seconds,
-            export->seconds > 0 ? (double)count / export->seconds : 0);
+    FILE *out = export->path == NULL ? stderr : stdout;
+
+    if (count == 0)
+        fprintf(out,
+                "exported 0 events: the file ends at position %" PRIu64
+                " of %" PRIu64 "\n",
+                header->last, header->head);
+    else
+        fprintf(out,
+                "exported %" PRIu64 " events, positions %" PRIu64 " to %" PRIu64
+                " of %" PRIu64 " (%.1f s, %.0f events/s)\n",
+                count, header->after + 1, header->last, header->head,
+                export->seconds,
+                export->seconds > 0 ? (double)count / export->seconds : 0);
 }
 
 static bool write_file(struct exporting *export, struct err *err)
