@@ -17,6 +17,7 @@ static const struct {
     {"0A000", PG_FAULT_STALE},  /* likewise at `begin`; or a plan whose table was
                                    made anew: prepare it again */
     {"26000", PG_FAULT_STALE},  /* somebody discarded our statements */
+    {"42P05", PG_FAULT_STALE},  /* somebody else's have our names */
     {"42P07", PG_FAULT_EXISTS},
     {"42",    PG_FAULT_SETUP},
     {"3F",    PG_FAULT_SETUP},
@@ -50,11 +51,22 @@ static enum err_code code_of(enum pg_fault fault)
     return ERR_STORE;
 }
 
+/* Statements that come and go without us: a pooler gives each transaction
+ * another session. */
+static const char *advice_on(const char *sqlstate)
+{
+    bool is_prepared =
+        strcmp(sqlstate, "26000") == 0 || strcmp(sqlstate, "42P05") == 0;
+
+    return is_prepared ? "; if a pooler is between, set database.direct_url"
+                       : "";
+}
+
 bool pg_fault_set(struct err *err, enum pg_fault fault, const char *message,
                   const char *sqlstate)
 {
-    return err_set(err, code_of(fault), "PostgreSQL: %s (%s)", message,
-                   sqlstate);
+    return err_set(err, code_of(fault), "PostgreSQL: %s (%s)%s", message,
+                   sqlstate, advice_on(sqlstate));
 }
 
 void pg_one_line(const char *message, char *line, size_t size)

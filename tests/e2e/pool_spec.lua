@@ -121,6 +121,44 @@ describe("the pool of an engine that works", function()
   end)
 end)
 
+if server.store == "postgresql" then
+  describe("a connection", function()
+    after_each(server.remove_all)
+
+    local function starts_of(engine, which)
+      return tonumber(engine.database:rows(([[
+        select coalesce(%s(extract(epoch from backend_start)), 0) as at from pg_stat_activity
+        where datname = current_database() and application_name = 'perigee']]):format(which))[1].at)
+    end
+
+    it("is replaced when it has grown old", function()
+      local engine = start { pool_recycle = 0.5 }
+      engine:append("P/1", { { event_type = "Tick", data = { n = 1 } } })
+      local newest = starts_of(engine, "max")
+      assert.is_true(newest > 0)
+      local n = 1
+      clock.wait_until("all of the first are gone, the writer's and the keeper's too", function()
+        n = n + 1
+        engine:append("P/1", { { event_type = "Tick", data = { n = n } } })
+        engine:get("/api/streams/P/1")
+        return starts_of(engine, "min") > newest
+      end)
+    end)
+
+    -- The server of the tests has no certificate.
+    it("has the TLS that the settings want, or is none", function()
+      local address = "127.0.0.1:" .. server.free_port()
+      local engine = server.new { settings = {
+        database = { sslmode = "require" }, http = { listen = address } } }
+      engine:launch(address)
+      clock.wait_until("it says that there is no TLS", function()
+        local ok, health = pcall(engine.get, engine, "/health")
+        return ok and health.body:find("does not support SSL", 1, true)
+      end)
+    end)
+  end)
+end
+
 describe("a pool that is lent out", function()
   after_each(server.remove_all)
 

@@ -139,6 +139,8 @@ static void sqlstates_say_what_to_do(void **state)
         {"08006", PG_FAULT_STORE, ERR_STORE},
         {"55P03", PG_FAULT_LOCKED, ERR_STORE},
         {"25006", PG_FAULT_STALE, ERR_STORE},
+        {"26000", PG_FAULT_STALE, ERR_STORE},
+        {"42P05", PG_FAULT_STALE, ERR_STORE},
         {"42P07", PG_FAULT_EXISTS, ERR_CONFLICT},
         {"42P01", PG_FAULT_SETUP, ERR_CONFIG},
         {"42501", PG_FAULT_SETUP, ERR_CONFIG},
