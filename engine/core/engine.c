@@ -202,11 +202,19 @@ static bool start_keeper(struct engine *engine, struct err *err)
     return engine->keeper != NULL;
 }
 
+static bool start_janitor(struct engine *engine, struct err *err)
+{
+    engine->janitor = janitor_start(engine->store, JANITOR_EVERY_MS, err);
+    return engine->janitor != NULL;
+}
+
 /* Takes the parts away, the last first; those that never were are NULL. */
 static void stop_parts(struct engine *engine)
 {
     if (engine->audit != NULL)
         snapshot_audit_stop(engine->audit);
+    if (engine->janitor != NULL)
+        janitor_stop(engine->janitor);
     if (engine->keeper != NULL)
         keeper_stop(engine->keeper);
     if (engine->subs != NULL)
@@ -227,6 +235,7 @@ static void stop_parts(struct engine *engine)
         store_close(engine->store);
 
     engine->audit = NULL;
+    engine->janitor = NULL;
     engine->keeper = NULL;
     engine->subs = NULL;
     engine->feed = NULL;
@@ -283,6 +292,7 @@ bool engine_start(struct engine *engine, enum engine_part part,
         ok = ok && declare_types(engine, err);
         ok = ok && start_subscriptions(engine, err);
         ok = ok && start_keeper(engine, err);
+        ok = ok && start_janitor(engine, err);
         ok = ok && start_audit(engine, err);
     }
     if (ok && part == ENGINE_SERVE)

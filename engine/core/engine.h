@@ -2,8 +2,8 @@
 /*
  * Everything that serves requests, in one place: built in order, stopped in
  * the reverse order.  `serve` builds all of it; a one-shot command builds the
- * part it needs (no subscriptions, no keeper) and talks to it through the same
- * api/ as HTTP does.
+ * part it needs (no subscriptions, keeper or janitor) and talks to it through
+ * the same api/ as HTTP does.
  *
  * HTTP listens before the store is reached, so an engine has
  * two ages.  Before engine_is_open() its parts are NULL and only probes,
@@ -16,6 +16,7 @@
 #include "core/aggregate.h"
 #include "core/append_queue.h"
 #include "core/feed.h"
+#include "core/janitor.h"
 #include "core/keeper.h"
 #include "core/script_set.h"
 #include "core/snapshot_audit.h"
@@ -24,7 +25,7 @@
 
 enum engine_part {
     ENGINE_COMMANDS, /* appends, aggregates, reads */
-    ENGINE_SERVE,    /* and subscriptions and the keeper */
+    ENGINE_SERVE,    /* and subscriptions, the keeper and the janitor */
 };
 
 struct engine_options {
@@ -72,7 +73,8 @@ struct engine {
     struct aggregates *aggregates;
     struct feed *feed;
     struct subscriptions *subs; /* NULL unless serving */
-    struct keeper *keeper;      /* NULL unless serving, as the next */
+    struct keeper *keeper;      /* NULL unless serving, as the next two */
+    struct janitor *janitor;
     struct snapshot_audit *audit;
     /* --- any thread, atomic --- */
     int open;           /* see engine_is_open */

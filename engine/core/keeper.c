@@ -17,8 +17,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define TROUBLE_LOG_MS  10000
-#define FORGET_EVERY_MS 600000
+#define TROUBLE_LOG_MS 10000
 
 struct keeper {
     /* --- set before start, then read only --- */
@@ -30,7 +29,6 @@ struct keeper {
     struct arena arena;              /* of one beat */
     struct uuid log_id;              /* of the first beat; nil before it */
     bool lease_time_over;            /* and the subscriptions know */
-    uint64_t forget_ms; /* when old request keys are dropped next */
     struct log_throttle trouble;
     /* --- any thread, under lock --- */
     struct lock lock;
@@ -121,19 +119,6 @@ static void tell_lease_time_over(struct keeper *keeper) ON_KEEPER
     subscriptions_leases(subs, NULL, 0);
 }
 
-/* Whatever becomes of it, it is tried again in a while. */
-static void forget_requests(struct keeper *keeper)
-{
-    struct err err;
-
-    if (clock_ms() < keeper->forget_ms)
-        return;
-    keeper->forget_ms = clock_ms() + FORGET_EVERY_MS;
-    if (!store_request_forget(keeper->options.store, &err))
-        log_warning("keeper", "old request keys are still there",
-                    LOG_ERR(&err));
-}
-
 static void beat(struct keeper *keeper) ON_KEEPER
 {
     struct beat beat = {0};
@@ -142,7 +127,6 @@ static void beat(struct keeper *keeper) ON_KEEPER
     if (ask(keeper, &beat, &err)) {
         note_answer(keeper);
         tell(keeper, &beat);
-        forget_requests(keeper);
     } else {
         note_silence(keeper, &err);
         tell_lease_time_over(keeper);

@@ -2,8 +2,8 @@
 /*
  * The thread that keeps what time takes away: leases, and knowledge of the
  * head when others append.  One statement every 2 s renews and asks;
- * between them it sleeps on the notices of the store.  Every ten minutes, and
- * at first, it also lets the store forget the keys of old requests.
+ * between them it sleeps on the notices of the store.  What may take longer
+ * than a beat is not done here: a lease would lapse meanwhile.
  *
  * It owns the keeper's connection.  When the store is away it keeps trying;
  * after a lease's time without a beat the subscriptions are told that nothing

@@ -280,7 +280,7 @@ enum append_end store_append_guarded(struct store_writer *writer,
 bool store_request_find(struct store *store, struct request_ask *ask,
                         struct arena *arena, struct err *err) MUST_USE;
 /* Drops keys that are older than 24 hours, cheaply and without making anybody
- * wait; called by the keeper now and then. */
+ * wait; the janitor's (core/janitor). */
 bool store_request_forget(struct store *store, struct err *err) MUST_USE;
 
 /* ---- snapshots: any thread ---- */

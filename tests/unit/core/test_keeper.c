@@ -29,7 +29,6 @@ struct fake {
     int opened;
     int closed;
     int other_log; /* another log has taken the place of the first */
-    int forgot;    /* how often it was asked to forget old requests */
 };
 
 #define GET(x)    __atomic_load_n(&(x), __ATOMIC_ACQUIRE)
@@ -90,14 +89,7 @@ static bool fake_wait(struct store_keeper *keeper, int wake_fd,
     return false;
 }
 
-static bool fake_forget(struct store *store, struct err *err)
-{
-    MORE(CONTAINER_OF(store, struct fake, store)->forgot);
-    return err_set(err, ERR_STORE, "not now");
-}
-
 static const struct store_ops fake_ops = {
-    .request_forget = fake_forget,
     .keeper_open = fake_open,
     .keeper_close = fake_close,
     .keeper_beat = fake_beat,
@@ -207,17 +199,6 @@ static void it_waits_for_a_store_that_cannot_be_opened(void **state UNUSED)
     tear_down(s);
 }
 
-static void old_requests_are_forgotten_at_first_and_seldom(void **state UNUSED)
-{
-    struct setting *s = set_up(5, true);
-
-    for (int i = 0; i < 10000 && GET(s->fake.beats) < 20; i++)
-        usleep(1000);
-    assert_true(GET(s->fake.beats) >= 20);
-    assert_int_equal(GET(s->fake.forgot), 1);
-    tear_down(s);
-}
-
 static void another_log_is_no_answer(void **state UNUSED)
 {
     struct setting *s = set_up(200, true);
@@ -239,7 +220,6 @@ int main(void)
         cmocka_unit_test(beats_and_notices_move_the_head),
         cmocka_unit_test(a_store_that_is_away_shows_and_is_tried_on),
         cmocka_unit_test(it_waits_for_a_store_that_cannot_be_opened),
-        cmocka_unit_test(old_requests_are_forgotten_at_first_and_seldom),
         cmocka_unit_test(another_log_is_no_answer),
     };
 
