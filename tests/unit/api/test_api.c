@@ -2,7 +2,6 @@
 #include "api/api.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "unit/core/folder.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,15 +9,15 @@
 
 #include <cmocka.h>
 
+#include "unit/api/rig.h"
+
 /*
- * Requests against a whole engine over a SQLite log in a folder of its own: an
- * aggregate, a projection with one table, and, where a test asks for it, a
- * script that does not load.
+ * Requests against a whole engine: an aggregate, a projection with one table,
+ * and, where a test asks for it, a script that does not load.
  */
 struct fixture {
-    struct folder folder;
-    char url[300], aggregates[300], projections[300];
-    struct engine *engine;
+    struct rig rig;
+    struct engine *engine; /* the rig's */
     struct arena arena;
     struct api_request request; /* headers that a test sets; kept for the next
                                    call only */
@@ -49,43 +48,15 @@ static const char *const sums =
 static int start(void **state, bool with_fault)
 {
     static struct fixture f;
-    struct err err;
 
-    f = (struct fixture){.folder = folder_new()};
-    mkdir(folder_path(&f.folder, "a"), 0700);
-    mkdir(folder_path(&f.folder, "p"), 0700);
-    folder_write(&f.folder, "a/counter.lua", counter);
-    folder_write(&f.folder, "p/sums.lua", sums);
+    f = (struct fixture){0};
+    rig_prepare(&f.rig);
+    folder_write(&f.rig.folder, "a/counter.lua", counter);
+    folder_write(&f.rig.folder, "p/sums.lua", sums);
     if (with_fault)
-        folder_write(&f.folder, "p/wrong.lua", "return { name = 5 }");
-    snprintf(f.url, sizeof(f.url), "sqlite:%s/log.db", f.folder.path);
-    snprintf(f.aggregates, sizeof(f.aggregates), "%s/a", f.folder.path);
-    snprintf(f.projections, sizeof(f.projections), "%s/p", f.folder.path);
-    f.engine = engine_open(
-        &(struct engine_options){
-            .store = {.url = f.url,
-                      .pool_size = 5,
-                      .pool_timeout_ms = 5000,
-                      .statement_timeout_ms = 5000},
-            .scripts = {.aggregates = f.aggregates,
-                        .projections = f.projections,
-                        .memory_bytes = 16 << 20},
-            .migrate = true,
-            .command_timeout_ms = 2000,
-            .append_timeout_ms = 5000,
-            .append_max_waiting = 100,
-            .workers = 1,
-            .lease_ms = 10000,
-            .batch_size = 100,
-            .processing_timeout_ms = 2000,
-            .feed_blocks = 4,
-            .stall_timeout_ms = 60000,
-            .lag_warning = 5000,
-            .lag_critical = 50000,
-        },
-        ENGINE_SERVE, &err);
-    if (f.engine == NULL)
-        fail_msg("the engine does not open: %s", err.text);
+        folder_write(&f.rig.folder, "p/wrong.lua", "return { name = 5 }");
+    rig_open(&f.rig);
+    f.engine = f.rig.engine;
     *state = &f;
     return 0;
 }
@@ -104,11 +75,9 @@ static int stop(void **state)
 {
     struct fixture *f = *state;
 
-    subscriptions_drain(f->engine->subs);
-    engine_close(f->engine);
+    rig_close(&f->rig);
     arena_done(&f->arena);
     api_reply_done(&f->reply);
-    folder_remove(&f->folder);
     return 0;
 }
 

@@ -3,7 +3,6 @@
 #include "api/live.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "unit/core/folder.h"
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -13,13 +12,14 @@
 
 #include <cmocka.h>
 
+#include "unit/api/rig.h"
+
 /*
  * Streams over a SQLite log, run by hand: time is what a test says.
  */
 struct fixture {
-    struct folder folder;
-    char url[300];
-    struct engine *engine;
+    struct rig rig;
+    struct engine *engine; /* the rig's */
     struct arena arena;
     struct live *live;
     struct buf out;
@@ -29,33 +29,11 @@ struct fixture {
 static int start(void **state)
 {
     static struct fixture f;
-    struct err err;
 
-    f = (struct fixture){.folder = folder_new(), .now_ms = 1000};
-    mkdir(folder_path(&f.folder, "a"), 0700);
-    snprintf(f.url, sizeof(f.url), "sqlite:%s/log.db", f.folder.path);
-    f.engine = engine_open(
-        &(struct engine_options){
-            .store = {.url = f.url,
-                      .pool_size = 5,
-                      .pool_timeout_ms = 5000,
-                      .statement_timeout_ms = 5000},
-            .scripts = {.aggregates = folder_path(&f.folder, "a"),
-                        .projections = folder_path(&f.folder, "a"),
-                        .memory_bytes = 16 << 20},
-            .migrate = true,
-            .append_timeout_ms = 5000,
-            .append_max_waiting = 100,
-            .workers = 1,
-            .lease_ms = 10000,
-            .batch_size = 100,
-            .processing_timeout_ms = 2000,
-            .feed_blocks = 4,
-            .stall_timeout_ms = 60000,
-        },
-        ENGINE_SERVE, &err);
-    if (f.engine == NULL)
-        fail_msg("the engine does not open: %s", err.text);
+    f = (struct fixture){.now_ms = 1000};
+    rig_prepare(&f.rig);
+    rig_open(&f.rig);
+    f.engine = f.rig.engine;
     *state = &f;
     return 0;
 }
@@ -64,11 +42,9 @@ static int stop(void **state)
 {
     struct fixture *f = *state;
 
-    subscriptions_drain(f->engine->subs);
-    engine_close(f->engine);
+    rig_close(&f->rig);
     arena_done(&f->arena);
     buf_done(&f->out);
-    folder_remove(&f->folder);
     return 0;
 }
 
@@ -190,8 +166,9 @@ static void what_a_filter_leaves_out_moves_the_cursor(void **state)
 static void a_store_that_was_away_leaves_no_error_behind(void **state)
 {
     struct fixture *f = *state;
-    char away[320], *path = f->url + strlen("sqlite:");
+    const char *path = f->rig.database;
     struct err err = {0};
+    char away[320];
 
     append(f, "Happened", 1, "{}");
     open_at(f, 0, NULL);
