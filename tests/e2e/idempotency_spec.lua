@@ -228,3 +228,36 @@ describe("an append with an Idempotency-Key", function()
     assert.truthy(file.err:find("--idempotency-key", 1, true))
   end)
 end)
+
+local KEPT = {
+  sqlite = "perigee_requests",
+  postgresql = "perigee.requests",
+}
+local A_DAY_AGO = {
+  sqlite = "stored_at - 90000000000",
+  postgresql = "stored_at - interval '25 hours'",
+}
+
+describe("a key that is older than a day", function()
+  after_each(server.remove_all)
+
+  it("is cleared away by the engine, and may be used again", function()
+    local engine = start()
+    local table_name = KEPT[server.store]
+    local function kept()
+      return tonumber(engine.database:rows("select count(*) as n from " .. table_name)[1].n)
+    end
+    assert.equal(200, put(engine, "k1", 1).status)
+    assert.equal(1, kept())
+    engine:stop()
+    engine.database:rows(("update %s set stored_at = %s"):format(table_name,
+      A_DAY_AGO[server.store]))
+    engine:start()
+    clock.wait_until("the key is gone", function()
+      return kept() == 0
+    end)
+    local other = put(engine, "k1", 2)
+    assert.equal(200, other.status, other.body)
+    assert.is_false(other.json.idempotent)
+  end)
+end)
