@@ -77,7 +77,8 @@ bool append_lookup(struct append_queue *queue, struct append_lookup *questions,
 
 /* ---- append_answer.c ---- */
 
-/* `done` is called, and the job is gone. */
+/* `done` is called, and the job is gone.  Any thread that has the job in hand:
+ * the writer, or a caller who took it out of `waiting`. */
 void append_fail(struct append_queue *queue, struct append_job *job,
                  const struct err *err);
 /* Every job of a list. */

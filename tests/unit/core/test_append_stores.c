@@ -19,7 +19,8 @@
  * count up in each stream, and what was acknowledged is there as it was told.
  *
  * On PostgreSQL backends are ended at random meanwhile.  A producer that is
- * told that nobody knows repeats itself with the same ids.
+ * told that nobody knows repeats itself with the same ids, or with the same
+ * Idempotency-Key, at another queue.
  */
 
 #define QUEUES    2
@@ -113,10 +114,28 @@ struct producer {
 
 struct attempt {
     char id[64];
+    char key_text[64];
+    struct append_key key;
     struct event events[EVENTS];
     struct append_request request;
     bool is_own;
 };
+
+/* Half are known by their ids, half by a key. */
+static void give_key(const struct producer *producer, size_t round,
+                     struct attempt *attempt)
+{
+    if (round % 2 == 0)
+        return;
+    (void)snprintf(attempt->key_text, sizeof(attempt->key_text), "%s-%zu-%zu",
+                   producer->log->prefix, producer->number, round);
+    attempt->key = (struct append_key){
+        .key = {STR("token"), STR(""), str_of(attempt->key_text)},
+        .hash = {(uint8_t)round},
+    };
+    attempt->request.key = &attempt->key;
+    attempt->request.ids_given = false;
+}
 
 /* A third goes to the producer's own stream, where a conflict is a lie; the
  * rest to streams that all share, with all kinds of expectations. */
@@ -157,19 +176,35 @@ static void prepare(struct producer *producer, size_t round,
         attempt->request.expect = EXPECT_VERSION;
         attempt->request.expected_version = producer->own;
     }
+    give_key(producer, round, attempt);
 }
 
-/* As clients do it: the same ids again until somebody knows. */
+/* As clients do it: the same again until somebody knows. */
 static bool append(struct producer *producer, const struct attempt *attempt,
                    struct append_result *out, struct err *err)
 {
-    size_t queue = producer->number;
+    size_t queue = (size_t)rand_r(&producer->seed);
 
     while (!append_submit(producer->log->queues[queue++ % QUEUES],
                           &attempt->request, 10000, out, err))
         if (err->code != ERR_STORE)
             return false;
     return true;
+}
+
+/* Nobody answers otherwise than the first did. */
+static void repeat(struct producer *producer, const struct attempt *attempt,
+                   const struct append_result *first)
+{
+    struct append_result again;
+
+    if (!append(producer, attempt, &again, &producer->err))
+        return;
+    if (!again.idempotent || again.version != first->version ||
+        again.first_position != first->first_position ||
+        again.last_position != first->last_position ||
+        again.count != first->count)
+        err_set(&producer->err, ERR_INTERNAL, "another answer than the first");
 }
 
 static void note(struct producer *producer, const struct attempt *attempt,
@@ -194,11 +229,14 @@ static void produce(void *arg)
         struct err err;
 
         prepare(producer, round, &attempt);
-        if (append(producer, &attempt, &result, &err))
+        if (append(producer, &attempt, &result, &err)) {
             note(producer, &attempt, &result);
-        else if (err.code != ERR_VERSION_CONFLICT || attempt.is_own ||
-                 attempt.request.expect == EXPECT_ANY)
+            if (round % 4 < 2)
+                repeat(producer, &attempt, &result);
+        } else if (err.code != ERR_VERSION_CONFLICT || attempt.is_own ||
+                   attempt.request.expect == EXPECT_ANY) {
             producer->err = err;
+        }
     }
 }
 
