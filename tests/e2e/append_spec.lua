@@ -3,7 +3,11 @@
 -- (positions are plain numbers), C-FD-17's horizon (readers need none).
 
 local cjson = require "cjson"
+local clock = require "clock"
+local database = require "database"
+local process = require "process"
 local server = require "server"
+local stat = require "posix.sys.stat"
 
 local engine
 local streams = 0
@@ -61,15 +65,18 @@ describe("appending", function()
     assert.is_false(answer.json.idempotent)
   end)
 
-  it("C-ES-02 no_stream and a wrong version are refused with both versions", function()
+  it("C-ES-02 TR-E03 no_stream and a wrong version are refused with both versions", function()
     local path = fresh()
     append(path, { event(), event() }, "no_stream")
     local conflict = refused(append(path, { event() }, "no_stream"), 409, "version_conflict")
+    assert.equal("no_stream", conflict.expected_version)
     assert.equal(2, conflict.actual_version)
     conflict = refused(append(path, { event() }, 1), 409, "version_conflict")
     assert.equal(1, conflict.expected_version)
     assert.equal(2, conflict.actual_version)
-    refused(append((fresh()), { event() }, "stream_exists"), 409, "version_conflict")
+    conflict = refused(append((fresh()), { event() }, "stream_exists"), 409, "version_conflict")
+    assert.equal("stream_exists", conflict.expected_version)
+    assert.equal(0, conflict.actual_version)
     refused(append((fresh()), { event() }, 3), 409, "version_conflict")
   end)
 
@@ -90,8 +97,10 @@ describe("appending", function()
 
   it("C-ES-09 an id twice, or stored elsewhere, stores nothing of the request", function()
     local path = fresh()
+    local before = head()
     refused(append(path, { event(uuid(1)), event(uuid(1)) }), 409, "duplicate_event")
     assert.same({}, engine:get(path).json.events)
+    assert.equal(before, head())
     local stored = append(path, { event(uuid(2)) })
     assert.equal(200, stored.status, stored.body)
     local other, id = fresh()
@@ -99,7 +108,15 @@ describe("appending", function()
       "duplicate_event")
     assert.equal(stored.json.first_position, duplicate.position)
     assert.same({}, engine:get(other).json.events, "of " .. id)
+    assert.equal(before + 1, head())
     assert.equal(200, append(other, { event(uuid(3)) }).status)
+  end)
+
+  it("TR-E13 an id is one in all of time", function()
+    local one, other = event(uuid(5)), event(uuid(5))
+    one.occurred_at, other.occurred_at = "2024-01-31T12:00:00Z", "2024-03-01T12:00:00Z"
+    assert.equal(200, append((fresh()), { one }).status)
+    refused(append((fresh()), { other }), 409, "duplicate_event")
   end)
 
   it("C-ES-10 the same ids to the same stream get the first answer", function()
@@ -143,11 +160,18 @@ describe("appending", function()
   end)
 
   it("C-ES-14 a malformed expectation is an invalid request", function()
-    for _, expected in ipairs { "-1", "1.5", '"exact"', '"ANY"', "true", "{}", '"2"' } do
+    for _, expected in ipairs { "-1", "1.5", '"exact"', '"any:3"', '["any",3]', '{"any":3}',
+      '{"exact":null}', '"ANY"', "true", "{}", '"2"', "18446744073709551616" } do
       local answer = engine:post((fresh()), '{"expected_version":' .. expected ..
         ',"events":[{"event_type":"T","data":{}}]}')
       assert.equal("expected_version", refused(answer, 422, "invalid_input").errors[1].field)
     end
+    local before = head()
+    for _, expected in ipairs { "-1", "exact", "any 3", "" } do
+      local result = engine:run { "append", "Thing", "cli", "T", "{}", "--expect=" .. expected }
+      assert.equal(2, result.status, expected .. ": " .. result.err)
+    end
+    assert.equal(before, head())
   end)
 
   it("C-ES-18 an event that names another aggregate is refused, nothing is stored", function()
@@ -162,9 +186,15 @@ describe("appending", function()
   end)
 
   it("C-ES-20 an absent stream is empty", function()
-    local answer = engine:get((fresh()))
+    local path, id = fresh()
+    local answer = engine:get(path)
     assert.equal(200, answer.status)
     assert.same({}, answer.json.events)
+    assert.equal(cjson.null, answer.json.next)
+    assert.equal(0, refused(append(path, { event() }, 5), 409, "version_conflict").actual_version)
+    for _, stream in ipairs(engine:get("/api/streams?limit=1000").json.streams) do
+      assert.not_equal(id, stream.aggregate_id)
+    end
   end)
 
   it("C-ES-24 numbers of any size come back as they were written", function()
@@ -208,6 +238,24 @@ describe("appending", function()
     local typed_only = engine:get("/api/events?aggregate_type=Thing&limit=1000").json
     assert.is_true(#typed_only.events > 0)
     assert.same({}, engine:get("/api/events?aggregate_type=Other").json.events)
+  end)
+
+  it("C-FD-19 a category's page begins with the first events of an append", function()
+    local before = head()
+    append("/api/streams/Other/19", { event() })
+    append("/api/streams/Kind/19", { event(uuid(40)), event(uuid(41)), event(uuid(42)) })
+    append("/api/streams/Other/19", { event() })
+    local url = "/api/events?aggregate_type=Kind&limit=2&after="
+    local function ids(page)
+      local list = {}
+      for i, found in ipairs(page.events) do
+        list[i] = found.event_id
+      end
+      return list
+    end
+    local page = engine:get(url .. before).json
+    assert.same({ uuid(40), uuid(41) }, ids(page))
+    assert.same({ uuid(42) }, ids(engine:get(url .. page.next).json))
   end)
 
   it("C-FD-21 takes one instant in two offsets for the same", function()
@@ -322,6 +370,18 @@ describe("appending", function()
     end
   end)
 
+  it("TR-E16 takes names of types that are plain from end to end", function()
+    for _, name in ipairs { "Order%0A", "%0AOrder", "Order%3A", "Or:der", "Or%20der",
+      "1Order", "%C3%9Cber", ("x"):rep(300) } do
+      local answer = append("/api/streams/" .. name .. "/1", { event() })
+      refused(answer, 400, "invalid_id")
+    end
+    for _, name in ipairs { "Order\n", "Order:", "Or der", "" } do
+      local answer = append((fresh()), { { event_type = name, data = { n = 1 } } })
+      assert.equal("events[0].event_type", refused(answer, 422, "invalid_input").errors[1].field)
+    end
+  end)
+
   it("shows what was appended before a restart, in the same order", function()
     local before = engine:get("/api/events?limit=1000").body
     engine:restart()
@@ -337,7 +397,6 @@ describe("ten writers of one stream", function()
 
   it("C-ES-16 all get in with `any`, without a gap", function()
     engine = server.start_new()
-    local process = require "process"
     local writers = {}
     for i = 1, 10 do
       writers[i] = process.fork(function()
@@ -359,6 +418,99 @@ describe("ten writers of one stream", function()
       assert.equal(i, found.aggregate_version)
       assert.equal((last[found.data.writer] or 0) + 1, found.data.n)
       last[found.data.writer] = found.data.n
+    end
+  end)
+end)
+
+-- ---- beside other transactions ----
+
+local function visible(client)
+  local found = {}
+  for i, one in ipairs(client:request("GET", "/api/events?limit=1000").json.events) do
+    found[i] = one.aggregate_id
+  end
+  return found
+end
+
+describe("a transaction that does not end", function()
+  teardown(server.remove_all)
+
+  -- On SQLite nobody but the engine appends; the other program writes a table
+  -- of its own.
+  it("C-FD-13 holds appends up, and readers see nothing of either before", function()
+    engine = server.start_new()
+    local other = database.at(engine.database.url)
+    local holder
+    if server.store == "postgresql" then
+      other:rows("begin")
+      other:rows([[select perigee.append_events('Thing', 'A',
+        '[{"event_type":"T","data":{}}]'::json, 'any')]])
+    else
+      other:rows("create table mine (a)")
+      local ready = engine.folder .. "/ready"
+      holder = io.popen(("sqlite3 '%s'"):format(other.path), "w")
+      holder:write("begin immediate;\ninsert into mine values (1);\n.shell touch ", ready, "\n")
+      holder:flush()
+      clock.wait_until("it is held", function()
+        return stat.stat(ready)
+      end)
+    end
+    local appending = process.fork(function()
+      local client = engine:connect()
+      local answer = client:request("POST", "/api/streams/Thing/B", { events = { event() } })
+      assert(answer.status == 200, answer.body)
+    end)
+    local reader = engine:connect()
+    for _ = 1, 20 do
+      assert.same({}, visible(reader))
+      clock.pause(0.01)
+    end
+    assert.equal(nil, (process.poll(appending)))
+    if holder then
+      holder:write("commit;\n")
+      holder:close()
+    else
+      other:rows("commit")
+    end
+    other:close()
+    assert.equal(0, process.wait(appending))
+    assert.same(holder and { "B" } or { "A", "B" }, visible(reader))
+  end)
+
+  if server.store == "postgresql" then
+    it("TR-A04 that wrote elsewhere first does not put versions out of order", function()
+      engine = server.start_new()
+      local other = database.at(engine.database.url)
+      other:rows("create table mine (a int)")
+      other:rows("begin")
+      other:rows("insert into mine values (1)")
+      assert.equal(1, engine:append("Thing/1", { event() }).version)
+      other:rows([[select perigee.append_events('Thing', '1',
+        '[{"event_type":"T","data":{}}]'::json, '1')]])
+      other:rows("commit")
+      other:close()
+      local versions = {}
+      for i, one in ipairs(engine:get("/api/events").json.events) do
+        versions[i] = one.aggregate_version
+      end
+      assert.same({ 1, 2 }, versions)
+    end)
+  end
+
+  it("C-FD-17 in another database hides nothing", function()
+    engine = server.start_new()
+    local other
+    if server.store == "postgresql" then
+      other = database.new("postgresql")
+      other:rows("create table held (x int)")
+      other:rows("begin")
+      other:rows("insert into held values (1)")
+    end
+    engine:append("Thing/1", { event() })
+    assert.same({ "1" }, visible(engine.client))
+    if other then
+      other:rows("rollback")
+      other:drop()
     end
   end)
 end)

@@ -121,7 +121,7 @@ end
 describe("sixteen writers", function()
   teardown(server.remove_all)
 
-  it("and readers that page all along see one order, each event once", function()
+  it("C-FD-15 C-FD-17 and readers that page all along see one order, each event once", function()
     local engines = start_engines()
     local other = hold_transaction()
     local folder = engines[1].folder
