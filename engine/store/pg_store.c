@@ -20,6 +20,8 @@
 
 /* An answer so fresh is as good as another. */
 #define ASK_AFTER_MS 10000
+/* Opening one costs as much as a thousand reads: under load they stay. */
+#define OVERFLOW_MS 10000
 
 static void close_store(struct store *base)
 {
@@ -141,6 +143,7 @@ struct store *pg_store_open(const struct store_options *options,
     struct pg_pool_options pool = {
         .size = options->pool_size,
         .overflow = options->max_overflow,
+        .overflow_ms = OVERFLOW_MS,
         .timeout_ms = options->pool_timeout_ms,
         .recycle_ms = options->pool_recycle_ms,
         .ask_after_ms =

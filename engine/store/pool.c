@@ -41,7 +41,8 @@ struct waiter {
     struct list in_line;
     struct signal granted_signal;
     struct place *granted; /* CONNECTING, and ours; NULL: not yet */
-    uint64_t idle_ms;      /* that its connection, if any, was not used */
+    struct pg_conn *conn;  /* that was in it, ours too, or NULL */
+    uint64_t idle_ms;      /* that it was not used */
 };
 
 struct pg_pool {
@@ -102,6 +103,11 @@ static uint32_t open_now(const struct pg_pool *pool) REQUIRES(pool->lock)
     return pool->place_count - pool->counts[FREE];
 }
 
+static uint32_t taken_now(const struct pg_pool *pool) REQUIRES(pool->lock)
+{
+    return open_now(pool) + pool->reserved;
+}
+
 /* The one that came to this state last. */
 static struct place *find_last(struct pg_pool *pool, enum place_state state)
     REQUIRES(pool->lock)
@@ -123,7 +129,7 @@ static struct place *place_of(struct pg_pool *pool, const struct pg_conn *conn)
 {
     struct place *place = pool->places;
 
-    while (place->conn != conn)
+    while (place->state != LENT || place->conn != conn)
         place++;
     return place;
 }
@@ -135,9 +141,22 @@ static struct place *try_claim(struct pg_pool *pool) REQUIRES(pool->lock)
 
     if (pool->counts[IDLE] > 0)
         place = find_last(pool, IDLE);
-    else if (open_now(pool) + pool->reserved < pool->place_count)
+    else if (taken_now(pool) < pool->place_count)
         place = find_last(pool, FREE);
     return place;
+}
+
+/* The place and what is in it belong to the waiter alone: no other thread looks
+ * at a connection that is being asked, opened or closed. */
+static void grant(struct pg_pool *pool, struct waiter *waiter,
+                  struct place *place) REQUIRES(pool->lock)
+{
+    waiter->granted = place;
+    waiter->conn = place->conn;
+    if (place->state == IDLE)
+        waiter->idle_ms = clock_ms() - place->since_ms;
+    place->conn = NULL;
+    move(pool, place, CONNECTING);
 }
 
 /* Signalled under the lock: the waiter, and its signal, may be gone as soon as
@@ -149,39 +168,40 @@ static void grant_first(struct pg_pool *pool, struct place *place)
         LIST_ITEM(pool->waiters.next, struct waiter, in_line);
 
     list_remove(&first->in_line);
-    move(pool, place, CONNECTING);
-    first->granted = place;
+    grant(pool, first, place);
     signal_one(&first->granted_signal);
 }
 
-static void empty(struct pg_pool *pool, struct place *place)
-    REQUIRES(pool->lock)
-{
-    move(pool, place, FREE);
-    place->conn = NULL;
-}
-
-/* Hands a place on, with its connection or empty.  Afterwards it has no
- * connection when there is one too many for it to stay. */
+/* Hands a place on, with its connection or empty. */
 static void pass_on(struct pg_pool *pool, struct place *place)
     REQUIRES(pool->lock)
 {
-    uint32_t taken = open_now(pool) + pool->reserved;
-
-    if (taken <= pool->place_count && !list_is_empty(&pool->waiters))
+    if (taken_now(pool) <= pool->place_count && !list_is_empty(&pool->waiters))
         grant_first(pool, place);
-    else if (taken <= pool->options.size && place->conn != NULL)
-        move(pool, place, IDLE);
     else
-        empty(pool, place);
+        move(pool, place, place->conn != NULL ? IDLE : FREE);
 }
 
-static void pass_on_empty(struct pg_pool *pool, struct place *place)
+/* A place whose connection was taken out of it, and is closed only now: the
+ * server must not see one more than there are places. */
+static void close_and_pass_on(struct pg_pool *pool, struct place *place,
+                              struct pg_conn *conn)
 {
+    pg_conn_close(conn);
     lock_take(&pool->lock);
-    place->conn = NULL;
     pass_on(pool, place);
     lock_give(&pool->lock);
+}
+
+/* Takes the connection out of its place, which stays taken. */
+static struct pg_conn *take_out(struct pg_pool *pool, struct place *place)
+    REQUIRES(pool->lock)
+{
+    struct pg_conn *conn = place->conn;
+
+    place->conn = NULL;
+    move(pool, place, CONNECTING);
+    return conn;
 }
 
 /* ---- claiming ---- */
@@ -207,12 +227,11 @@ static void wait_in_line(struct pg_pool *pool, struct waiter *waiter,
 static bool take_place(struct pg_pool *pool, struct waiter *waiter)
     REQUIRES(pool->lock)
 {
-    waiter->granted = try_claim(pool);
-    if (waiter->granted == NULL)
-        return false;
-    waiter->idle_ms = clock_ms() - waiter->granted->since_ms;
-    move(pool, waiter->granted, CONNECTING);
-    return true;
+    struct place *place = try_claim(pool);
+
+    if (place != NULL)
+        grant(pool, waiter, place);
+    return place != NULL;
 }
 
 /* True with a place that is CONNECTING; false when none came in time. */
@@ -245,7 +264,7 @@ static bool is_late(const struct pg_pool *pool, const struct place *place)
            clock_ms() - place->since_ms > pool->options.timeout_ms;
 }
 
-void pg_pool_watch(struct pg_pool *pool)
+static void warn_of_loans(struct pg_pool *pool)
 {
     for (uint32_t i = 0; i < pool->place_count; i++) {
         struct place *place = &pool->places[i];
@@ -260,6 +279,47 @@ void pg_pool_watch(struct pg_pool *pool)
         if (late.is_told)
             warn_of_loan(&late);
     }
+}
+
+/* ---- idle overflow ---- */
+
+/* One that nobody needed lately, when there are more than shall stay. */
+static struct place *find_surplus(struct pg_pool *pool) REQUIRES(pool->lock)
+{
+    uint64_t now_ms = clock_ms();
+
+    if (taken_now(pool) <= pool->options.size)
+        return NULL;
+    for (uint32_t i = 0; i < pool->place_count; i++) {
+        struct place *place = &pool->places[i];
+
+        if (place->state == IDLE &&
+            now_ms - place->since_ms >= pool->options.overflow_ms)
+            return place;
+    }
+    return NULL;
+}
+
+static bool close_surplus(struct pg_pool *pool)
+{
+    struct pg_conn *conn = NULL;
+    struct place *place;
+
+    lock_take(&pool->lock);
+    place = find_surplus(pool);
+    if (place != NULL)
+        conn = take_out(pool, place);
+    lock_give(&pool->lock);
+    if (place != NULL)
+        close_and_pass_on(pool, place, conn);
+    return place != NULL;
+}
+
+void pg_pool_watch(struct pg_pool *pool)
+{
+    while (close_surplus(pool))
+        continue;
+    warn_of_loans(pool);
 }
 
 /* ---- lending ---- */
@@ -278,32 +338,37 @@ bool pg_pool_may_reuse(const struct pg_pool *pool, struct pg_conn *conn,
            (idle_ms < pool->options.ask_after_ms || pg_conn_ping(conn));
 }
 
-/* Gives the claimed place a connection that works. */
-static bool connect_place(struct pg_pool *pool, struct place *place,
-                          uint64_t idle_ms, struct err *err)
+/* A connection that works: the one there was, or another. */
+static bool connect_waiter(struct pg_pool *pool, struct waiter *waiter,
+                           struct err *err)
 {
-    if (place->conn != NULL && !pg_pool_may_reuse(pool, place->conn, idle_ms)) {
-        pg_conn_close(place->conn);
-        place->conn = NULL;
+    if (waiter->conn != NULL &&
+        !pg_pool_may_reuse(pool, waiter->conn, waiter->idle_ms)) {
+        pg_conn_close(waiter->conn);
+        waiter->conn = NULL;
     }
-    if (place->conn == NULL)
-        place->conn = pg_conn_open(pool->options.target, err);
-    return place->conn != NULL;
+    if (waiter->conn == NULL)
+        waiter->conn = pg_conn_open(pool->options.target, err);
+    return waiter->conn != NULL;
 }
 
-static void lend(struct pg_pool *pool, struct place *place, const char *who)
+static void lend(struct pg_pool *pool, const struct waiter *waiter,
+                 const char *who)
 {
+    struct place *place = waiter->granted;
+
     lock_take(&pool->lock);
-    move(pool, place, LENT);
+    place->conn = waiter->conn;
     place->who = who;
     place->is_told = false;
+    move(pool, place, LENT);
     lock_give(&pool->lock);
 }
 
 /* Who waited in vain says who has them. */
 static void fail_late(struct pg_pool *pool, struct err *err)
 {
-    pg_pool_watch(pool);
+    warn_of_loans(pool);
     err_set(err, ERR_POOL_TIMEOUT,
             "no database connection was free within %" PRIu32 " ms",
             pool->options.timeout_ms);
@@ -313,26 +378,24 @@ struct pg_conn *pg_pool_acquire(struct pg_pool *pool, const char *who,
                                 struct err *err)
 {
     struct waiter waiter = {0};
-    struct pg_conn *conn;
 
     if (!claim(pool, &waiter)) {
         fail_late(pool, err);
         return NULL;
     }
-    if (!connect_place(pool, waiter.granted, waiter.idle_ms, err)) {
-        pass_on_empty(pool, waiter.granted);
+    if (!connect_waiter(pool, &waiter, err)) {
+        close_and_pass_on(pool, waiter.granted, NULL);
         return NULL;
     }
-    conn = waiter.granted->conn;
-    lend(pool, waiter.granted, who);
-    return conn;
+    lend(pool, &waiter, who);
+    return waiter.conn;
 }
 
 void pg_pool_release(struct pg_pool *pool, struct pg_conn *conn)
 {
     struct place *place;
     struct place loan;
-    bool was_late, is_kept;
+    bool was_late, is_over;
 
     if (conn == NULL)
         return;
@@ -342,14 +405,16 @@ void pg_pool_release(struct pg_pool *pool, struct pg_conn *conn)
     place = place_of(pool, conn);
     loan = *place;
     was_late = is_late(pool, place);
-    if (!pg_conn_is_open(conn) || is_too_old(pool, conn))
-        place->conn = NULL;
-    pass_on(pool, place);
-    is_kept = place->conn == conn;
+    is_over = !pg_conn_is_open(conn) || is_too_old(pool, conn) ||
+              taken_now(pool) > pool->place_count;
+    if (is_over)
+        (void)take_out(pool, place);
+    else
+        pass_on(pool, place);
     lock_give(&pool->lock);
 
-    if (!is_kept)
-        pg_conn_close(conn);
+    if (is_over)
+        close_and_pass_on(pool, place, conn);
     if (was_late)
         warn_of_loan(&loan);
 }
@@ -365,20 +430,18 @@ void pg_pool_reserve(struct pg_pool *pool)
     CHECK(pool->reserved + 1 < pool->options.size);
     pool->reserved++;
     idle = find_last(pool, IDLE);
-    if (idle != NULL && open_now(pool) + pool->reserved > pool->options.size) {
-        surplus = idle->conn;
-        empty(pool, idle);
-    }
+    if (idle != NULL && taken_now(pool) > pool->options.size)
+        surplus = take_out(pool, idle);
     lock_give(&pool->lock);
-    pg_conn_close(surplus);
+    if (surplus != NULL)
+        close_and_pass_on(pool, idle, surplus);
 }
 
 void pg_pool_unreserve(struct pg_pool *pool)
 {
     lock_take(&pool->lock);
     pool->reserved--;
-    if (!list_is_empty(&pool->waiters) &&
-        open_now(pool) + pool->reserved < pool->place_count)
+    if (!list_is_empty(&pool->waiters) && taken_now(pool) < pool->place_count)
         grant_first(pool, find_last(pool, FREE));
     lock_give(&pool->lock);
 }

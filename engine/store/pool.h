@@ -5,9 +5,10 @@
  *   acquire   an idle connection that is alive, or a new one while there are
  *             fewer than `size + overflow`, or the next that is given back, in
  *             the order in which it was asked for
- *   release   to who has waited longest; else idle, up to `size` of them; else
- *             closed.  One that is broken, or older than `recycle_ms`, is
- *             closed and leaves its place
+ *   release   to who has waited longest; else idle.  One that is broken, or
+ *             older than `recycle_ms`, is closed and leaves its place
+ *   watch     now and then: closes what was opened under load and has been idle
+ *             since, and logs loans that take too long
  *
  * What the lock protects is the right to a connection; connecting and asking
  * are done outside of it.  A connection that sat idle is asked before it is
@@ -25,7 +26,8 @@ struct pg_pool;
 struct pg_pool_options {
     const struct pg_target *target; /* borrowed: freed after the pool */
     uint32_t size;         /* connections that stay, reserved ones included */
-    uint32_t overflow;     /* more under load, closed when nobody waits */
+    uint32_t overflow;     /* more under load */
+    uint32_t overflow_ms;  /* ... which are closed when idle for so long */
     uint32_t timeout_ms;   /* wait for one, then ERR_POOL_TIMEOUT */
     uint32_t recycle_ms;   /* 0: they grow as old as they like */
     uint32_t ask_after_ms; /* idle for so long: asked before it is lent */
@@ -52,7 +54,8 @@ bool pg_pool_may_reuse(const struct pg_pool *pool, struct pg_conn *conn,
 void pg_pool_reserve(struct pg_pool *pool);
 void pg_pool_unreserve(struct pg_pool *pool);
 
-/* Logs loans that have been out for longer than the timeout, each once. */
+/* Closes connections beyond `size` that have been idle for `overflow_ms`, and
+ * logs loans that have been out for longer than the timeout, each once. */
 void pg_pool_watch(struct pg_pool *pool);
 /* How it is now; reserved places are not counted. */
 void pg_pool_status(struct pg_pool *pool, struct pool_status *out);
