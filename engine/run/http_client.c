@@ -54,7 +54,9 @@ static void set_fixed_options(struct http_client *client)
 /* Addresses are copied from where they end with a slash. */
 static struct str without_slash(struct str url)
 {
-    return str_ends(url, STR("/")) ? str_n(url.ptr, url.len - 1) : url;
+    if (str_ends(url, STR("/")))
+        url.len--;
+    return url;
 }
 
 static bool check_base_url(struct str url, struct err *err)
