@@ -140,7 +140,8 @@ size_t vm_keys_collect(lua_State *L, struct vm *vm, int table)
         vm->keys.count++;
         vm_charge(L, vm, 5);
     }
-    sort_keys(L, vm->keys.items + from, vm->keys.count - from);
+    if (vm->keys.count > from) /* else there may be no items at all */
+        sort_keys(L, vm->keys.items + from, vm->keys.count - from);
     return from;
 }
 
