@@ -24,6 +24,7 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
         $(if $(findstring clang,$(CC)),-Wthread-safety) $(WERROR)
 FORTIFY := $(if $(SAN)$(filter debug,$(MODE)),,-D_FORTIFY_SOURCE=2)
 SANFLAGS_address := -fsanitize=address,undefined -fno-sanitize-recover=undefined -DPERIGEE_FAULTS
+SANFLAGS_fuzzer  := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
 SANFLAGS_thread  := -fsanitize=thread -DPERIGEE_FAULTS
 VERSION := 0.1.0
 COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
@@ -88,6 +89,13 @@ $(foreach l,$(LAYERS),$(eval $(call layer_tests,$(l))))
 $(OBJ)/unit/app/%: tests/unit/app/%.c $(filter-out %/main.o,$(call objs,$(wildcard engine/*.c))) $(call libs,$(LAYERS))
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -iquote tests -MMD -MP -MF $@.d $(ALL_LDFLAGS) -o $@ $(filter %.c %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS) -lcmocka
+
+# What hostile bytes may meet: for `make fuzz`, and replayed by a unit test.
+FUZZ_OBJS := $(patsubst tests/fuzz/%.c,$(OBJ)/fuzz/%.o,$(wildcard tests/fuzz/f*.c))
+$(OBJ)/unit/app/test_fuzz: $(FUZZ_OBJS)
+$(OBJ)/fuzz/%.o: tests/fuzz/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -iquote tests -MMD -MP -c -o $@ $<
 
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
 

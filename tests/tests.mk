@@ -68,6 +68,21 @@ sanitized:
 	@$(PARALLEL) -s SAN=$(SAN) program unit-programs
 	@$(TEST_ENV) $(SANITIZER_ENV) $(WITH_PG) $(RUN) unit e2e -- $(UNIT_TESTS)
 
+# --- fuzzing ----------------------------------------------------------------
+
+FUZZ_SECONDS ?= 60
+FUZZ_NAMES   := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+
+fuzz: ## give hostile bytes to each parser for FUZZ_SECONDS (60)
+	@$(PARALLEL) -s CC=clang SAN=fuzzer BUILD=$(BUILD)/fuzz fuzz-programs
+	@tests/fuzz/run.sh $(BUILD)/fuzz $(FUZZ_SECONDS) $(FUZZ_NAMES)
+
+FUZZ_PROGRAMS := $(FUZZ_NAMES:%=$(OBJ)/fuzz/%)
+fuzz-programs: $(FUZZ_PROGRAMS)
+$(FUZZ_PROGRAMS): $(OBJ)/fuzz/%: tests/fuzz/driver.c $(FUZZ_OBJS) $(filter-out %/main.o,$(call objs,$(wildcard engine/*.c))) $(call libs,$(LAYERS))
+	@$(CC) $(ALL_CFLAGS) -iquote tests -DFUZZ_TARGET=fuzz_$* -fsanitize=fuzzer $(ALL_LDFLAGS) -o $@ \
+	    $(filter %.c %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
+
 # --- checks -----------------------------------------------------------------
 
 # Everything that can be said without running: goes on after a fault, so that
@@ -118,5 +133,6 @@ cppcheck:
 	    -Iengine -DPERIGEE_FAULTS --suppressions-list=tests/lint/cppcheck.txt engine
 
 .PHONY: program unit-programs unit-names build-units build-engine test unit spec \
-        e2e proofs bench sanitize tsan sanitized check format format-check lint \
+        e2e proofs bench sanitize tsan sanitized fuzz fuzz-programs check \
+        format format-check lint \
         lint-own lint-lua lint-shell lint-spelling check-gcc check-clang tidy cppcheck
