@@ -209,9 +209,9 @@ static void a_beat_tells_the_same_id_of_the_log(void **state)
 static void event_types_are_declared_again_and_again(void **state)
 {
     static const struct declared_type types[] = {
-        {STR("Order"), STR("Placed")},
-        {STR("Order"), STR("Paid")},
-        {STR("Note"), {NULL, 0}},
+        {STR("Order"), STR("Placed"), 0},
+        {STR("Order"), STR("Paid"), 0},
+        {STR("Note"), {NULL, 0}, 0},
     };
     struct fixture *fx = *state;
 
@@ -223,6 +223,19 @@ static void event_types_are_declared_again_and_again(void **state)
     assert_ok(store_declare_types(fx->store, NULL, 0, &fx->err), &fx->err);
     if (store_kind(fx->store) == STORE_POSTGRES)
         assert_int_equal(count_rows("event_types"), 0);
+}
+
+static void a_server_says_its_limits(void **state)
+{
+    struct fixture *fx = *state;
+    struct server_limits limits;
+
+    assert_ok(store_server_limits(fx->store, &limits, &fx->err), &fx->err);
+    assert_false(limits.pooled);
+    if (store_kind(fx->store) == STORE_POSTGRES)
+        assert_true(limits.max_connections > limits.reserved);
+    else
+        assert_int_equal(limits.max_connections, 0);
 }
 
 static void connections_are_counted(void **state)
@@ -275,5 +288,5 @@ static void one_engine_serves_a_sqlite_file(void **state)
         migrated(a_log_that_was_restored_has_another_id),                      \
         migrated(a_beat_tells_the_same_id_of_the_log),                         \
         migrated(event_types_are_declared_again_and_again),                    \
-        migrated(connections_are_counted),                                     \
+        migrated(a_server_says_its_limits), migrated(connections_are_counted), \
         migrated(one_engine_serves_a_sqlite_file)

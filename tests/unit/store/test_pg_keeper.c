@@ -28,17 +28,23 @@ struct fixture {
     struct arena arena;
 };
 
-static struct fixture fixture_of(uint32_t pool_size)
+static struct fixture fixture_with(const struct store_options *options)
 {
-    struct store_options options = options_for(db_url);
     struct fixture f = {0};
     struct err err;
 
-    options.pool_size = pool_size;
-    f.store = open_with(&options);
+    f.store = open_with(options);
     f.keeper = store_keeper_open(f.store, &err);
     assert_non_null(f.keeper);
     return f;
+}
+
+static struct fixture fixture_of(uint32_t pool_size)
+{
+    struct store_options options = options_for(db_url);
+
+    options.pool_size = pool_size;
+    return fixture_with(&options);
 }
 
 static void fixture_done(struct fixture *f)
@@ -170,6 +176,46 @@ static void a_small_pool_has_no_seats(void **state)
     fixture_done(&f);
 }
 
+/* The next connection listens, too, wherever it lies in memory. */
+static void a_connection_that_grew_old_listens_again(void **state)
+{
+    struct store_options options = options_for(db_url);
+    struct fixture f;
+    uint64_t head = 0;
+    struct beat out;
+    struct err err;
+
+    (void)state;
+    options.pool_recycle_ms = 1;
+    f = fixture_with(&options);
+    for (uint64_t i = 1; i <= 5; i++) {
+        assert_true(beat(&f, &out, &err));
+        append_some(f.store, 1);
+        assert_true(store_keeper_wait(f.keeper, -1, 10000, &head));
+        assert_int_equal(head, i);
+    }
+    fixture_done(&f);
+}
+
+/* Three stay, and one more may come: enough for all. */
+static void overflow_counts_among_those_that_seats_need(void **state)
+{
+    struct store_options options = options_for(db_url);
+    struct fixture f;
+    uint64_t head = 0;
+    struct beat out;
+    struct err err;
+
+    (void)state;
+    options.pool_size = 3;
+    options.max_overflow = 1;
+    f = fixture_with(&options);
+    assert_true(beat(&f, &out, &err));
+    append_some(f.store, 1);
+    assert_true(store_keeper_wait(f.keeper, -1, 10000, &head));
+    fixture_done(&f);
+}
+
 static void seats_count_as_connections(void **state)
 {
     struct fixture f = fixture_of(4);
@@ -203,6 +249,9 @@ int main(void)
         cmocka_unit_test_setup(a_cut_ends_one_sleep_and_the_next_beat_connects,
                                fresh),
         cmocka_unit_test_setup(a_small_pool_has_no_seats, fresh),
+        cmocka_unit_test_setup(a_connection_that_grew_old_listens_again, fresh),
+        cmocka_unit_test_setup(overflow_counts_among_those_that_seats_need,
+                               fresh),
         cmocka_unit_test_setup(seats_count_as_connections, fresh),
     };
     int failed;

@@ -206,6 +206,19 @@ static void notices_come_over_the_direct_connection(void **state)
     store_close(store);
 }
 
+/* The server's limits are not what the pool meets. */
+static void a_pooler_is_seen(void **state)
+{
+    struct store *store = open_pooled();
+    struct server_limits limits;
+    struct err err;
+
+    (void)state;
+    assert_true(store_server_limits(store, &limits, &err));
+    assert_true(limits.pooled);
+    store_close(store);
+}
+
 /* The lock goes with the settings of the transaction. */
 static void a_sleeping_writer_loses_the_lock_here_too(void **state)
 {
@@ -236,6 +249,7 @@ int main(void)
         cmocka_unit_test_setup(all_of_a_store_works_and_leaves_nothing_behind,
                                fresh),
         cmocka_unit_test_setup(notices_come_over_the_direct_connection, fresh),
+        cmocka_unit_test_setup(a_pooler_is_seen, fresh),
         cmocka_unit_test_setup(a_sleeping_writer_loses_the_lock_here_too,
                                fresh),
     };
