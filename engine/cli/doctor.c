@@ -160,7 +160,6 @@ static int doctor(const struct cli_args *args)
     examine_listening(&config, &findings);
     examine_probes(&config, &findings);
     doctor_examine_stores(&config, &findings);
-    doctor_examine_pool(&config, &findings);
     tell(args, &config, &findings);
     problems = findings_count(&findings, FINDING_PROBLEM);
     findings_done(&findings);

@@ -11,7 +11,7 @@
 
 /* ---- doctor_store.c ---- */
 
-/* The databases of the configuration, asked. */
+/* The databases of the configuration, asked, and the pool against them. */
 void doctor_examine_stores(const struct config *config,
                            struct findings *findings);
 /* What the facts about one mean; `error` NULL when all were to be had. */
@@ -22,8 +22,9 @@ void doctor_judge_store(const struct config *config,
 /* ---- doctor_pool.c ---- */
 
 /* Whether the connections of all engines fit PostgreSQL's server, which is
- * asked. */
+ * asked, unless the look did not reach it: nobody waits for that twice. */
 void doctor_examine_pool(const struct config *config,
+                         const struct store_look *look,
                          struct findings *findings);
 /* The same with its answer; `limits` NULL when there was none. */
 void doctor_judge_pool(const struct pool_plan *plan,

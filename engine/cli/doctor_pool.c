@@ -66,19 +66,28 @@ void doctor_judge_pool(const struct pool_plan *plan,
         judge_room(plan, limits, room, findings);
 }
 
-void doctor_examine_pool(const struct config *config, struct findings *findings)
+static bool ask_limits(const struct store_options *options,
+                       struct server_limits *out)
+{
+    struct err ignored = {0};
+    struct store *store = store_open(options, &ignored);
+    bool answered = store != NULL && store_server_limits(store, out, &ignored);
+
+    store_close(store);
+    return answered;
+}
+
+void doctor_examine_pool(const struct config *config,
+                         const struct store_look *look,
+                         struct findings *findings)
 {
     struct engine_options options;
     struct server_limits limits;
-    struct store *store;
-    struct err err = {0};
     bool answered;
 
-    if (store_sqlite_path(config->database_url) != NULL)
-        return; /* opening one would make it, and there is no server */
+    if (look->kind == STORE_SQLITE)
+        return; /* there is no server */
     setup_engine_options(config, &options);
-    store = store_open(&options.store, &err);
-    answered = store != NULL && store_server_limits(store, &limits, &err);
+    answered = look->is_reached && ask_limits(&options.store, &limits);
     doctor_judge_pool(&options.pool, answered ? &limits : NULL, findings);
-    store_close(store);
 }

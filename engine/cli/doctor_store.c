@@ -195,18 +195,18 @@ static bool is_absent(const char *url)
 
 static void examine_database(const struct config *config,
                              const struct store_options *options,
-                             struct findings *findings)
+                             struct store_look *look, struct findings *findings)
 {
-    struct store_look look;
     struct err err = {0};
 
     if (is_absent(options->url)) {
+        *look = (struct store_look){.kind = STORE_SQLITE};
         finding_ok(findings, "database", "%s is not there yet", options->url);
         judge_upgrade(config, "there is none yet", findings);
         return;
     }
-    bool good = store_look(options, &look, &err);
-    doctor_judge_store(config, &look, good ? NULL : err.text, findings);
+    bool good = store_look(options, look, &err);
+    doctor_judge_store(config, look, good ? NULL : err.text, findings);
 }
 
 /* A second way to the same database: only the way matters. */
@@ -235,13 +235,15 @@ void doctor_examine_stores(const struct config *config,
                            struct findings *findings)
 {
     struct engine_options options;
+    struct store_look look;
     char address[256];
 
     setup_engine_options(config, &options);
     if (store_find_server(config->database_url, address, sizeof(address)))
         finding_ok(findings, "engine", "%s is served on %s",
                    shown(findings, config->database_url), address);
-    examine_database(config, &options.store, findings);
+    examine_database(config, &options.store, &look, findings);
     if (options.store.direct_url != NULL)
         examine_direct(&options.store, findings);
+    doctor_examine_pool(config, &look, findings);
 }
