@@ -94,7 +94,9 @@ void flight_wait(struct flight *flight, uint32_t timeout_ms)
     lock_take(&flight->lock);
     while (flight->pending > 0 &&
            signal_wait_until(&flight->landed, &flight->lock, until_us))
-        ;
+        continue;
+    if (flight->pending > 0)
+        __atomic_store_n(&flight->chain, 1, __ATOMIC_RELEASE);
     lock_give(&flight->lock);
 }
 

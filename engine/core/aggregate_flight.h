@@ -14,7 +14,7 @@ struct flight;
 struct flight *flight_new(struct append_queue *queue, size_t capacity);
 /* Posts the next one.  That it could not be posted is its result. */
 void flight_post(struct flight *flight, const struct append_request *request);
-/* Until all are answered, or the time is over. */
+/* Until all are answered, or the time is over: none is begun any more then. */
 void flight_wait(struct flight *flight, uint32_t timeout_ms);
 /* How the append at that place ended; ERR_STORE also while nobody knows. */
 bool flight_result(struct flight *flight, size_t place,

@@ -227,16 +227,10 @@ static size_t count_states(const struct aggregate_slot *slot)
     return count;
 }
 
-/* When live states alone fill half of the ceiling, the half of them that was
- * not used for longest goes: folding again costs a read, running into the
- * ceiling costs a failed command. */
-static void relieve(struct aggregate_slot *slot)
+static void drop_older_half(struct aggregate_slot *slot)
 {
-    size_t left;
+    size_t left = count_states(slot) / 2 + 1;
 
-    if (vm_memory_bytes(slot->vm) < slot->scripts->memory_bytes / 2)
-        return;
-    left = count_states(slot) / 2 + 1;
     list_each (&slot->entries, item) {
         struct aggregate_entry *entry =
             LIST_ITEM(item, struct aggregate_entry, link);
@@ -248,19 +242,40 @@ static void relieve(struct aggregate_slot *slot)
         slot_drop_state(slot, &entry->folded);
         left--;
     }
+}
+
+static bool has_world(const struct aggregate_slot *slot)
+{
+    return slot->vm != NULL && !vm_is_broken(slot->vm);
+}
+
+static bool is_crowded(const struct aggregate_slot *slot)
+{
+    return has_world(slot) &&
+           vm_memory_bytes(slot->vm) >= slot->scripts->memory_bytes / 2;
+}
+
+/* When live states alone fill half of the ceiling, the half of them that was
+ * not used for longest goes: folding again costs a read, running into the
+ * ceiling costs a failed command. */
+static void relieve(struct aggregate_slot *slot)
+{
+    if (is_crowded(slot))
+        vm_rest(slot->vm);
+    if (!is_crowded(slot))
+        return;
+    drop_older_half(slot);
     vm_rest(slot->vm);
 }
 
 struct vm *slot_enter(struct aggregate_slot *slot, struct err *err)
 {
     lock_take(&slot->lock);
-    if (slot->vm == NULL || vm_is_broken(slot->vm)) {
-        if (!make_world(slot, err)) {
-            lock_give(&slot->lock);
-            return NULL;
-        }
+    relieve(slot); /* which may break it */
+    if (!has_world(slot) && !make_world(slot, err)) {
+        lock_give(&slot->lock);
+        return NULL;
     }
-    relieve(slot);
     return slot->vm;
 }
 
@@ -273,7 +288,7 @@ bool slot_has_state(const struct aggregate_slot *slot,
                     const struct folded *folded)
 {
     return folded->world == slot->world && folded->state >= 0 &&
-           slot->vm != NULL && !vm_is_broken(slot->vm);
+           has_world(slot);
 }
 
 void slot_drop_state(struct aggregate_slot *slot, struct folded *folded)
