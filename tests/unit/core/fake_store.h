@@ -317,6 +317,7 @@ static inline void fake_thaw(struct fake_store *fake)
 /* Under the store's lock: the log's, and what froze with it is over. */
 static inline void fake_take_log(struct fake_store *fake,
                                  struct fake_writer *writer)
+    REQUIRES(fake->lock)
 {
     fake->at_the_door++;
     signal_all(&fake->changed);
