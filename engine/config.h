@@ -29,7 +29,7 @@
     X(database, read_schema,       TEXT,    "public",  0, 0,         NULL, "PostgreSQL schema of the read models") \
     X(database, migrate,           FLAG,    "true",    0, 0,         NULL, "create or upgrade the schema at start") \
     X(database, pool_size,         COUNT,   "10",      2, 256,       NULL, "connections that stay open; SQLite: all that it opens") \
-    X(database, max_overflow,      COUNT,   "20",      0, 512,       NULL, "more of them under load, closed when nobody waits (PostgreSQL)") \
+    X(database, max_overflow,      COUNT,   "20",      0, 512,       NULL, "more of them under load, closed when idle again (PostgreSQL)") \
     X(database, pool_timeout,      SECONDS, "30",      0.1, 3600,    NULL, "wait for a free connection, then `pool_timeout`") \
     X(database, pool_recycle,      SECONDS, "1800",    0, 86400,     NULL, "a connection older than this is replaced when it comes back; 0: never (PostgreSQL)") \
     X(database, pool_pre_ping,     FLAG,    "true",    0, 0,         NULL, "a connection that sat idle is asked before use, and replaced if dead (PostgreSQL)") \
