@@ -40,21 +40,48 @@ static bool begins_at(int fd, uint16_t own_port)
     return getsockname(fd, &end.any, &len) == 0 && port_of(&end) == own_port;
 }
 
+/* The next descriptor of this process, or -1 at the end. */
+static int next_descriptor(DIR *folder)
+{
+    const struct dirent *entry;
+
+    while ((entry = readdir(folder)) != NULL)
+        if (entry->d_name[0] != '.')
+            return (int)strtol(entry->d_name, NULL, 10);
+    return -1;
+}
+
 int peer_socket(const struct peer *peer)
 {
     DIR *folder = opendir("/proc/self/fd");
-    const struct dirent *entry;
-    int found = -1;
+    int fd;
 
     if (folder == NULL)
         return -1;
-    while (found < 0 && (entry = readdir(folder)) != NULL) {
-        int fd = (int)strtol(entry->d_name, NULL, 10);
-
-        if (entry->d_name[0] != '.' && leads_to(fd, peer) &&
-            begins_at(fd, peer->own_port))
-            found = fd;
-    }
+    do
+        fd = next_descriptor(folder);
+    while (fd >= 0 && !(leads_to(fd, peer) && begins_at(fd, peer->own_port)));
     closedir(folder);
-    return found;
+    return fd;
+}
+
+static bool is_connected(int fd)
+{
+    union end end = {0};
+    socklen_t len = sizeof(end);
+
+    return getpeername(fd, &end.any, &len) == 0;
+}
+
+void peer_shut_all(uint16_t own_port)
+{
+    DIR *folder = opendir("/proc/self/fd");
+    int fd;
+
+    if (folder == NULL)
+        return;
+    while ((fd = next_descriptor(folder)) >= 0)
+        if (begins_at(fd, own_port) && is_connected(fd))
+            shutdown(fd, SHUT_RD);
+    closedir(folder);
 }

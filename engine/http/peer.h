@@ -15,3 +15,8 @@ struct peer {
 
 /* -1 when there is none (any more). */
 int peer_socket(const struct peer *peer);
+/* Whoever waits for a client's next word at this port hears that there will be
+ * none; what is being sent is sent.  For the end only: nothing keeps a socket
+ * from being closed, and its number from being another's, in the instant
+ * before it is shut. */
+void peer_shut_all(uint16_t own_port);

@@ -11,6 +11,7 @@
 #include "http/cutter.h"
 #include "http/exchange.h"
 #include "http/listen.h"
+#include "http/peer.h"
 #include "run/thread.h"
 
 #include <civetweb.h>
@@ -249,14 +250,16 @@ uint32_t http_under_way(const struct http_server *server)
     return __atomic_load_n(&server->under_way, __ATOMIC_SEQ_CST);
 }
 
-/* civetweb looks at its stop flag when a connection comes, else every two
- * seconds: so one comes, again and again until it has stopped. */
+/* civetweb looks at its stop flag when a connection comes or ends, else every
+ * two seconds: so one comes, and those that idle end, again and again until it
+ * has stopped. */
 static void knock(void *arg)
 {
     const struct http_port *port = arg;
 
     while (__atomic_load_n(&port->stopped, __ATOMIC_ACQUIRE) == 0) {
         listen_knock(&port->place);
+        peer_shut_all(port->place.port);
         usleep(KNOCK_EVERY_US);
     }
 }
