@@ -193,19 +193,40 @@ static bool await(struct append_queue *queue, struct waiter *waiter,
     return ok;
 }
 
+/* The queue is not freed under a caller that is about to give up. */
+static void enter(struct append_queue *queue)
+{
+    lock_take(&queue->lock);
+    queue->callers++;
+    lock_give(&queue->lock);
+}
+
+static void leave(struct append_queue *queue)
+{
+    lock_take(&queue->lock);
+    queue->callers--;
+    signal_all(&queue->work);
+    lock_give(&queue->lock);
+}
+
 bool append_submit(struct append_queue *queue,
                    const struct append_request *request, uint32_t timeout_ms,
                    struct append_result *out, struct err *err)
 {
     struct waiter *waiter = NEW(struct waiter);
+    bool ok;
 
     lock_init(&waiter->lock);
     signal_init(&waiter->answered);
-    if (!post(queue, request, timeout_ms, waiter_done, waiter, err)) {
+    enter(queue);
+    if (post(queue, request, timeout_ms, waiter_done, waiter, err)) {
+        ok = await(queue, waiter, timeout_ms, out, err);
+    } else {
         waiter_free(waiter);
-        return false;
+        ok = false;
     }
-    return await(queue, waiter, timeout_ms, out, err);
+    leave(queue);
+    return ok;
 }
 
 /* ---- life ---- */
@@ -259,6 +280,10 @@ void append_queue_stop(struct append_queue *queue, uint64_t deadline_us)
     signal_all(&queue->work);
     lock_give(&queue->lock);
     thread_join(queue->thread);
+    lock_take(&queue->lock);
+    while (queue->callers > 0) /* all are answered */
+        signal_wait(&queue->work, &queue->lock);
+    lock_give(&queue->lock);
     queue_free(queue);
 }
 

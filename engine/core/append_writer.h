@@ -42,7 +42,8 @@ struct append_queue {
     struct lock lock;
     struct signal work;
     struct list waiting;
-    size_t count; /* waiting, and in the writer's hands */
+    size_t count;   /* waiting, and in the writer's hands */
+    size_t callers; /* inside of append_submit */
     bool stopping;
     uint64_t stop_us;        /* give up what could not be stored by then */
     uint64_t trouble_ms;     /* since when nothing was stored; 0: all is well,

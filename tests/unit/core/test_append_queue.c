@@ -570,6 +570,7 @@ static void what_comes_too_late_to_the_batch_is_not_stored(void **state UNUSED)
 
 struct submitter {
     struct rig *rig;
+    bool has_left; /* atomic */
     bool stored;
     struct append_result result;
     struct err err;
@@ -732,6 +733,54 @@ static void what_waits_at_the_end_of_a_stop_is_refused(void **state UNUSED)
     rig_free(rig);
 }
 
+static void submit_in_passing(void *arg)
+{
+    struct submitter *submitter = arg;
+
+    submitter->stored =
+        submit(submitter->rig, "a", 20, &submitter->result, &submitter->err);
+    __atomic_store_n(&submitter->has_left, true, __ATOMIC_RELEASE);
+}
+
+static size_t count_left(const struct submitter *submitters, size_t count)
+{
+    size_t left = 0;
+
+    for (size_t i = 0; i < count; i++)
+        left += __atomic_load_n(&submitters[i].has_left, __ATOMIC_ACQUIRE);
+    return left;
+}
+
+/* Callers take their requests out by themselves just when the queue goes. */
+static void a_stop_waits_for_callers_that_give_up(void **state UNUSED)
+{
+    for (int round = 0; round < 30; round++) {
+        struct rig *rig = rig_new(false);
+        struct submitter submitters[4];
+        struct thread *threads[4];
+        uint64_t begun_ms = clock_ms();
+        struct err err;
+
+        fake_set(rig->fake, &rig->fake->begins_to_fail, -1);
+        for (size_t i = 0; i < COUNT(threads); i++) {
+            submitters[i] = (struct submitter){.rig = rig};
+            threads[i] = thread_start("submitter", submit_in_passing,
+                                      &submitters[i], &err);
+            assert_non_null(threads[i]);
+        }
+        while (append_queue_waiting(rig->queue) +
+                   count_left(submitters, COUNT(threads)) <
+               COUNT(threads))
+            ;
+        stop_within(rig, (uint32_t)(20 - MIN(clock_ms() - begun_ms, 20)));
+        for (size_t i = 0; i < COUNT(threads); i++) {
+            thread_join(threads[i]);
+            assert_false(submitters[i].stored);
+        }
+        rig_free(rig);
+    }
+}
+
 static void a_stop_does_not_wait_for_an_outcome_for_ever(void **state UNUSED)
 {
     struct rig *rig = rig_new(false);
@@ -787,6 +836,7 @@ int main(void)
         cmocka_unit_test(a_stop_finishes_what_waits),
         cmocka_unit_test(a_stop_ends_whatever_the_store_does),
         cmocka_unit_test(what_waits_at_the_end_of_a_stop_is_refused),
+        cmocka_unit_test(a_stop_waits_for_callers_that_give_up),
         cmocka_unit_test(a_stop_does_not_wait_for_an_outcome_for_ever),
     };
 
