@@ -88,6 +88,19 @@ describe("the settings for production", function()
     end)
   end
 
+  it("are what doctor looks at, and finds at fault where something is missing", function()
+    local env = production_env()
+    local words = { "doctor", "--config", server.root .. "/config/production.lua" }
+    env.DATABASE_URL = "sqlite:" .. folder .. "/perigee.db"
+    local result = server.cli(words, { env = env, cwd = server.root })
+    assert.equal(0, result.status, result.out .. result.err)
+    assert.truthy(result.out:find("\n0 problems", 1, true), result.out)
+    env.DATABASE_URL = nil
+    result = server.cli(words, { env = env, cwd = server.root })
+    assert.equal(1, result.status, result.out .. result.err)
+    assert.truthy(result.out:find("no DATABASE_URL", 1, true), result.out)
+  end)
+
   it("serve", function()
     local ports = { server.free_port(), server.free_port() }
     local env = production_env()

@@ -161,6 +161,11 @@ describe("the manifests", function()
     end
   end)
 
+  it("count the engines that share the database's connections", function()
+    local most = deployment.spec.replicas + deployment.spec.strategy.rollingUpdate.maxSurge
+    assert.equal(tostring(most), manifest.named(container.env, "INSTANCE_COUNT").value)
+  end)
+
   it("hold no secret that an engine would take", function()
     for _, token in pairs(all:find("Secret", "perigee-tokens").stringData) do
       assert.is_true(#token < 16, token)

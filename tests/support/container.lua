@@ -21,7 +21,7 @@ local alive = {}
 
 -- Output and exit status of a command.
 function container.capture(command)
-  local pipe = io.popen("{ " .. command .. "; } 2>&1; echo \"status $?\"")
+  local pipe = io.popen("( " .. command .. " ) 2>&1; echo \"status $?\"")
   local text, status = pipe:read("*a"):match("^(.*)status (%d+)\n$")
   pipe:close()
   return text, tonumber(status)
@@ -48,7 +48,7 @@ function container.why_not()
     return "only root may make containers with limits"
   end
   local text, status = container.capture(
-    "c=$(BUILDAH_ISOLATION=chroot buildah from scratch) && buildah mount $c && buildah rm $c")
+    "c=$(buildah from scratch) && buildah mount $c; r=$?; buildah rm $c; exit $r")
   if status ~= 0 then
     return "buildah cannot make a container: " .. text
   end
