@@ -342,6 +342,7 @@ void fold_offer_snapshot(const struct fold *fold)
         .aggregate_type = fold->decl->type,
         .aggregate_id = fold->id,
         .version = fold->folded->version,
+        .last_id = fold->folded->last_id,
         .shape = str_of(fold->decl->shape),
         .script_hash = str_of(fold->decl->hash),
     };

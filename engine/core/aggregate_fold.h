@@ -8,9 +8,9 @@
  *
  * What is cached is never believed blindly.  A fold that goes on from it reads
  * its last event again, and starts over unless it is the same: a failover may
- * have put another one there.  Snapshots live and die with the log they were
- * made from, so they need no such look; one that cannot be restored is left
- * aside with a warning.
+ * have put another one there.  A snapshot is saved only while its last event
+ * stands in the log, and lives and dies with it, so it needs no such look; one
+ * that cannot be restored is left aside with a warning.
  */
 #include "core/aggregate_slot.h"
 #include "core/append_queue.h"

@@ -48,6 +48,7 @@ static struct item *item_new(const struct snapshot *from)
         .aggregate_type = arena_str(arena, from->aggregate_type),
         .aggregate_id = arena_str(arena, from->aggregate_id),
         .version = from->version,
+        .last_id = from->last_id,
         .shape = arena_str(arena, from->shape),
         .script_hash = arena_str(arena, from->script_hash),
         .state = arena_str(arena, from->state),

@@ -67,6 +67,7 @@ static void bind_snapshot(sqlite3_stmt *stmt, const struct snapshot *snapshot)
     lite_bind_str(stmt, 5, snapshot->script_hash);
     lite_bind_str(stmt, 6, snapshot->state);
     lite_bind_i64(stmt, 7, clock_wall_us());
+    lite_bind_uuid(stmt, 8, &snapshot->last_id);
 }
 
 static bool save_all(struct lite_conn *conn, const struct snapshot *snapshots,
@@ -78,8 +79,10 @@ static bool save_all(struct lite_conn *conn, const struct snapshot *snapshots,
         "  (stream_id, version, shape, script_hash, state, saved_at)"
         " select s.id, ?3, ?4, ?5, ?6, ?7 from perigee_streams s"
         "  where s.type = ?1 and s.key = ?2"
-        "    and ?3 <= (select max(e.aggregate_version)"
-        "                 from perigee_events e where e.stream_id = s.id)"
+        "    and exists (select 1 from perigee_events e"
+        "                 where e.stream_id = s.id"
+        "                   and e.aggregate_version = ?3"
+        "                   and e.event_id = ?8)"
         " on conflict (stream_id) do update"
         "   set version = excluded.version, shape = excluded.shape,"
         "       script_hash = excluded.script_hash, state = excluded.state,"

@@ -64,13 +64,14 @@ static const char save_sql[] =
     "    (stream_id, version, shape, script_hash, state)"
     " select distinct on (s.id) s.id, u.version, u.shape, u.script_hash,"
     "        u.state"
-    "   from unnest($1::text[], $2::text[], $3::bigint[], $4::text[],"
-    "        $5::text[], $6::text[])"
-    "        u(type, key, version, shape, script_hash, state)"
+    "   from unnest($1::text[], $2::text[], $3::bigint[], $4::uuid[],"
+    "        $5::text[], $6::text[], $7::text[])"
+    "        u(type, key, version, last_id, shape, script_hash, state)"
     "   join perigee.streams s on s.type = u.type and s.key = u.key"
     "  where exists (select from perigee.events e"
     "                 where e.stream_id = s.id"
-    "                   and e.aggregate_version = u.version)"
+    "                   and e.aggregate_version = u.version"
+    "                   and e.event_id = u.last_id)"
     "  order by s.id, u.version desc"
     " on conflict (stream_id) do update"
     "    set version = excluded.version, shape = excluded.shape,"
@@ -100,6 +101,10 @@ static void send_save(struct pg_conn *conn, const struct snapshot *snapshots,
     pg_array_begin(args, PG_INT8, count);
     for (size_t i = 0; i < count; i++)
         pg_put_u64(args, snapshots[i].version);
+    pg_array_end(args);
+    pg_array_begin(args, PG_UUID, count);
+    for (size_t i = 0; i < count; i++)
+        pg_put_uuid(args, snapshots[i].last_id);
     pg_array_end(args);
     put_text(args, snapshots, count, offsetof(struct snapshot, shape));
     put_text(args, snapshots, count, offsetof(struct snapshot, script_hash));

@@ -291,6 +291,7 @@ struct snapshot {
     struct str aggregate_type;
     struct str aggregate_id;
     uint64_t version;       /* of the last event folded */
+    struct uuid last_id;    /* of that event; for saving, else nil */
     struct str shape;       /* what it is valid for: at most 80 bytes */
     struct str script_hash; /* of the script that made it */
     struct str state;
@@ -304,8 +305,9 @@ bool store_snapshot_find(struct store *store, struct str aggregate_type,
                          struct snapshot *out, bool *found_out,
                          struct err *err) MUST_USE;
 /* Saves them in one transaction, one a stream: a stored one of the same shape
- * and a higher version stays, any other is replaced.  A stream that does not
- * exist or is shorter than the snapshot's version has none. */
+ * and a higher version stays, any other is replaced.  What the log
+ * does not have (any more) gets none: the stream's event at that version must
+ * be the last one folded. */
 bool store_snapshot_save(struct store *store, const struct snapshot *snapshots,
                          size_t count, struct err *err) MUST_USE;
 /* At most `limit` snapshots of that shape which another script made. */
