@@ -15,7 +15,7 @@ static int fresh(void **state)
 static struct uuid log_id_at(const char *url)
 {
     struct store *store = open_at(url);
-    struct uuid id;
+    struct uuid id = {0};
     struct err err;
 
     if (!store_check_schema(store, &err) || !store_log_id(store, &id, &err))
