@@ -163,18 +163,23 @@ static void decide_all(struct round *round)
 
 /* ---- storing ---- */
 
+/* The first is proved to follow what was folded, the others to follow it. */
 static struct append_request append_of(const struct round *round,
                                        const struct job *job)
 {
+    uint64_t version = job->out->version - job->out->count;
+    bool is_first = version == round->base.version;
+
     return (struct append_request){
         .aggregate_type = round->fold->decl->type,
         .aggregate_id = round->fold->id,
         .expect = EXPECT_VERSION,
-        .expected_version = job->out->version - job->out->count,
+        .expected_version = version,
         .events = job->out->events,
         .count = job->out->count,
         .key = job->request->key,
         .lineage = round->base.lineage,
+        .last_id = is_first ? round->base.last_id : (struct uuid){{0}},
     };
 }
 

@@ -159,7 +159,8 @@ static void note_streams(struct decision *decision,
 
         stream_heads_put(decision->heads, stream->aggregate_type,
                          stream->aggregate_id, stream->stream_id,
-                         stream->version);
+                         stream->version)
+            ->last_id = stream->last_id;
     }
 }
 
@@ -386,6 +387,7 @@ static void give_rows(struct decision *decision, struct append_job *job,
         if (stream->stream_id == 0)
             stream->stream_id = event->position;
         stream->version = event->aggregate_version;
+        stream->last_id = event->event_id;
         decision->rows[decision->row_count++] = (struct append_row){
             .event = event,
             .stream_id = stream->stream_id,
@@ -527,12 +529,25 @@ static bool settled_by_chain(struct append_job *job, const struct known *known)
     return true;
 }
 
-/* Whether the state it was decided on was folded from the log as it is. */
-static bool is_of_this_log(const struct decision *decision,
-                           const struct append_job *job)
+/* Where the state it was decided on ends, another event stands. */
+static bool ends_elsewhere(const struct append_request *request,
+                           const struct stream_head *stream)
 {
-    return job->request.lineage == 0 ||
-           job->request.lineage == decision->lineage;
+    return !uuid_is_nil(request->last_id) && !uuid_is_nil(stream->last_id) &&
+           request->expected_version == stream->version &&
+           !uuid_eq(request->last_id, stream->last_id);
+}
+
+/* Whether the state it was decided on was folded from the log as it is. */
+static bool is_of_this_log(struct decision *decision,
+                           const struct append_request *request,
+                           const struct stream_head *stream)
+{
+    if (ends_elsewhere(request, stream)) {
+        decision->lost = true;
+        return false;
+    }
+    return request->lineage == 0 || request->lineage == decision->lineage;
 }
 
 static void decide_place(struct decision *decision, struct append_job *job,
@@ -542,7 +557,7 @@ static void decide_place(struct decision *decision, struct append_job *job,
         stream_heads_find(decision->heads, job->request.aggregate_type,
                           job->request.aggregate_id);
 
-    if (!is_of_this_log(decision, job) ||
+    if (!is_of_this_log(decision, &job->request, stream) ||
         !expectation_holds(&job->request, stream->version)) {
         answer_conflict(job, stream->version);
         return;
@@ -588,6 +603,7 @@ void decide_batch(struct decision *decision, struct list *jobs,
     decision->marks =
         ARENA_ARRAY(decision->arena, struct request_mark, count.keys);
     decision->mark_count = 0;
+    decision->lost = false;
     decision->last = decision->head;
     list_each (jobs, item)
         decide_job(decision, LIST_ITEM(item, struct append_job, link), &known);

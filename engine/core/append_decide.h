@@ -25,6 +25,7 @@ struct decision {
     struct request_mark *marks; /* of the jobs with a key that are stored */
     size_t mark_count;
     struct log_place last; /* the head once the rows are committed */
+    bool lost;             /* a job was decided on an event that is gone */
 };
 
 /* Streams and ids that must be looked up before these jobs can be decided. */

@@ -74,6 +74,10 @@ struct append_request {
      * was read), or 0: when the log lost its tail since, the request fails
      * with ERR_VERSION_CONFLICT, although the version may fit. */
     uint64_t lineage;
+    /* Likewise, of that state's last event, for EXPECT_VERSION; nil: not known.
+     * Another event there, which a failover has put in its place, is that same
+     * conflict, and proves that the log lost its tail. */
+    struct uuid last_id;
     /* NULL, or a flag shared by requests that must be stored in order or not
      * at all: the queue sets it (atomic) as soon as one of them fails, and
      * while it is set those behind fail with ERR_CONFLICT, undecided.  So a

@@ -100,6 +100,15 @@ static void close_batch(struct append_queue *queue)
     fail_overdue(queue, &overdue, is_past_stop);
 }
 
+static void note_lost_tail(struct append_queue *queue)
+{
+    (void)__atomic_add_fetch(&queue->lineage, 1, __ATOMIC_RELEASE);
+    log_warning("append",
+                "the log has lost its last events; what was "
+                "folded from them is forgotten",
+                LOG_U64("head", queue->known.position));
+}
+
 /* What others appended: their streams moved, and so did the head. */
 static void note_delta(struct append_queue *queue,
                        const struct append_delta *delta)
@@ -111,18 +120,14 @@ static void note_delta(struct append_queue *queue,
 
         stream_heads_put(queue->heads, moved->aggregate_type,
                          moved->aggregate_id, moved->stream_id,
-                         moved->aggregate_version);
+                         moved->aggregate_version)
+            ->last_id = moved->event_id;
     }
     queue->quiet = delta->cut || delta->count > 0 ? 0 : queue->quiet + 1;
     queue->known = delta->head;
     head_move(queue->head, delta->head.position);
-    if (delta->lost) {
-        (void)__atomic_add_fetch(&queue->lineage, 1, __ATOMIC_RELEASE);
-        log_warning("append",
-                    "the log has lost its last events; what was "
-                    "folded from them is forgotten",
-                    LOG_U64("head", delta->head.position));
-    }
+    if (delta->lost)
+        note_lost_tail(queue);
 }
 
 bool append_begin(struct append_queue *queue, struct append_delta *delta,
@@ -272,6 +277,8 @@ static void end_batch(struct append_queue *queue, enum append_end end,
     case APPEND_COMMITTED:
         queue->stale_count = 0;
         queue->ask_every_id = false;
+        if (decision->lost)
+            note_lost_tail(queue);
         append_answer_batch(queue, decision);
         break;
     case APPEND_STALE:

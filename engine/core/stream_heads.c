@@ -81,6 +81,7 @@ struct stream_head *stream_heads_put(struct stream_heads *heads,
     }
     entry->stream_id = stream_id;
     entry->version = version;
+    entry->last_id = (struct uuid){{0}};
     return entry;
 }
 

@@ -12,6 +12,7 @@
  * writer thread.
  */
 #include "base/str.h"
+#include "base/uuid.h"
 
 #define HEADS_MAX 32768
 
@@ -19,6 +20,7 @@ struct stream_head {
     struct stream_head *next; /* in its bucket */
     uint64_t stream_id;       /* position of its first event; 0: none yet */
     uint64_t version;
+    struct uuid last_id; /* of the event at that version; nil: not known */
     uint64_t hash;
     struct str aggregate_type; /* both behind the struct, in one block */
     struct str aggregate_id;
@@ -35,8 +37,8 @@ void stream_heads_free(struct stream_heads *heads);
 struct stream_head *stream_heads_find(struct stream_heads *heads,
                                       struct str aggregate_type,
                                       struct str aggregate_id);
-/* Adds or changes what is known; the entry stays where it is until the next
- * stream_heads_forget or stream_heads_trim. */
+/* Adds or changes what is known, `last_id` becomes nil; the entry stays where
+ * it is until the next stream_heads_forget or stream_heads_trim. */
 struct stream_head *stream_heads_put(struct stream_heads *heads,
                                      struct str aggregate_type,
                                      struct str aggregate_id,

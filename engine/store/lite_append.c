@@ -204,6 +204,8 @@ static bool lookup_stream(struct lite_conn *conn, sqlite3_stmt *stmt,
     row = lite_step(conn, stmt, err);
     stream->stream_id = row == LITE_ROW ? lite_column_u64(stmt, 0) : 0;
     stream->version = row == LITE_ROW ? lite_column_u64(stmt, 1) : 0;
+    stream->last_id =
+        row == LITE_ROW ? lite_column_uuid(stmt, 2) : (struct uuid){{0}};
     sqlite3_reset(stmt);
     return row != LITE_FAILED;
 }
@@ -213,10 +215,12 @@ static bool lookup_streams(struct lite_conn *conn, struct append_lookup *lookup,
 {
     AUTO_STMT stmt = lite_prepare(
         conn,
-        "select s.id, (select max(e.aggregate_version)"
-        "                from perigee_events e"
-        "               where e.stream_id = s.id)"
-        "  from perigee_streams s where s.type = ?1 and s.key = ?2",
+        "select s.id, e.aggregate_version, e.event_id"
+        "  from perigee_streams s join perigee_events e"
+        "    on e.stream_id = s.id and e.aggregate_version ="
+        "       (select max(l.aggregate_version) from perigee_events l"
+        "         where l.stream_id = s.id)"
+        " where s.type = ?1 and s.key = ?2",
         err);
     bool good = stmt != NULL;
 

@@ -242,11 +242,11 @@ bool pg_append_begin(struct store_writer *base, struct log_place known,
 /* ---- lookup ---- */
 
 static const char streams_sql[] =
-    "select s.id, v.aggregate_version"
+    "select s.id, v.aggregate_version, v.event_id"
     "  from unnest($1::text[], $2::text[]) with ordinality u(type, key, place)"
     "  left join perigee.streams s on s.type = u.type and s.key = u.key"
     "  left join lateral"
-    "       (select e.aggregate_version from perigee.events e"
+    "       (select e.aggregate_version, e.event_id from perigee.events e"
     "         where e.stream_id = s.id"
     "         order by e.aggregate_version desc limit 1) v on true"
     " order by u.place";
@@ -290,6 +290,7 @@ static void read_streams(const PGresult *rows, struct append_lookup *lookup)
     for (size_t i = 0; i < lookup->stream_count; i++) {
         lookup->streams[i].stream_id = pg_u64(rows, (int)i, 0);
         lookup->streams[i].version = pg_u64(rows, (int)i, 1);
+        lookup->streams[i].last_id = pg_uuid(rows, (int)i, 2);
     }
 }
 

@@ -181,8 +181,9 @@ bool store_append_begin(struct store_writer *writer, struct log_place known,
 struct append_stream { /* asked by name, answered with id and version */
     struct str aggregate_type;
     struct str aggregate_id;
-    uint64_t stream_id; /* out: 0 when the stream does not exist */
-    uint64_t version;   /* out: 0 when it does not exist */
+    uint64_t stream_id;  /* out: 0 when the stream does not exist */
+    uint64_t version;    /* out: 0 when it does not exist */
+    struct uuid last_id; /* out: of the event at that version; nil likewise */
 };
 
 /* A request that its client may send again: its `Idempotency-Key` and whose

@@ -114,6 +114,7 @@ struct ask {
     uint8_t hash;    /* of the request with that key */
     bool nothing;    /* no events */
     uint64_t lineage;
+    struct uuid last_id;
 };
 
 static inline struct append_request
@@ -145,6 +146,7 @@ request_of(const struct ask *ask, struct event *events, struct append_key *key)
         .chain = ask->chain,
         .key = ask->key != NULL ? key : NULL,
         .lineage = ask->lineage,
+        .last_id = ask->last_id,
     };
 }
 

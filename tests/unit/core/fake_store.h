@@ -384,6 +384,7 @@ static inline bool fake_lookup(struct store_writer *base,
             fake_last_of(fake, stream->aggregate_type, stream->aggregate_id);
 
         stream->version = last != NULL ? last->aggregate_version : 0;
+        stream->last_id = last != NULL ? last->event_id : (struct uuid){{0}};
         stream->stream_id =
             fake_stream_id(fake, stream->aggregate_type, stream->aggregate_id);
     }

@@ -434,6 +434,31 @@ static void a_log_that_lost_its_tail_is_folded_anew(void **state UNUSED)
     rig_free(rig);
 }
 
+/* The lost tail was another engine's: this one's place in the log is as it
+ * was, and the event that was put in place of the lost one has its version. */
+static void a_state_of_a_lost_event_is_not_decided_on(void **state UNUSED)
+{
+    struct rig *rig = spied_rig("");
+    struct at p = purse(rig, "p");
+    struct command_result result;
+    uint64_t version = 1;
+    struct err err;
+
+    add(on_engine(p, 1), 1);
+    spy.lies = true;
+    (void)state_at(p, AGGREGATE_NOW);
+    assert_false(spy.lies);
+    spy.events_read = 0;
+    if (!run_in(p, "add", "{\"by\":1}", &version, &rig->arena, &result, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(result.version, 2);
+    assert_int_equal(append_lineage(rig->engines[0].queue), 2);
+    assert_int_equal(spy.events_read, 1);
+    assert_string_equal(state_at(p, AGGREGATE_NOW),
+                        plain_fold(p, AGGREGATE_NOW));
+    rig_free(rig);
+}
+
 /* ---- what they are valid for ---- */
 
 static void another_script_does_not_take_them(void **state UNUSED)
@@ -595,6 +620,7 @@ int main(void)
         cmocka_unit_test(a_refusal_on_a_cached_state_reads_one_event),
         cmocka_unit_test(a_cached_state_of_another_log_is_folded_anew),
         cmocka_unit_test(a_log_that_lost_its_tail_is_folded_anew),
+        cmocka_unit_test(a_state_of_a_lost_event_is_not_decided_on),
         cmocka_unit_test(another_script_does_not_take_them),
         cmocka_unit_test(one_that_cannot_be_read_is_left_aside_and_replaced),
         cmocka_unit_test(c_sn_09_no_history_and_no_stride_change_a_state),

@@ -153,7 +153,7 @@ static void a_guess_with_data_that_is_refused_says_so(void **state)
 static void a_lookup_needs_no_transaction(void **state)
 {
     struct fixture *fx = *state;
-    struct append_stream stream = {STR("Clock"), STR("a"), 9, 9};
+    struct append_stream stream = {STR("Clock"), STR("a"), 9, 9, {{0}}};
     struct uuid id;
     struct append_lookup lookup = {
         .streams = &stream, .stream_count = 1, .ids = &id, .id_count = 1};

@@ -317,14 +317,27 @@ static void a_log_that_is_empty_again_has_lost_all(void **state)
 
 /* ---- lookups ---- */
 
+static void assert_last_event(struct fixture *fx, const char *id,
+                              uint64_t version, struct uuid expected)
+{
+    struct event_page *page;
+
+    assert_ok(store_read_stream(fx->store, STR("Clock"), str_of(id), version, 2,
+                                READ_FORWARD, &page, &fx->err),
+              &fx->err);
+    assert_int_equal(page->count, 1);
+    assert_true(uuid_eq(page->events[0].event_id, expected));
+    event_page_unref(page);
+}
+
 static void streams_are_looked_up_by_name(void **state)
 {
     struct fixture *fx = *state;
     struct append_stream streams[] = {
-        {STR("Clock"), STR("b"), 9, 9},
-        {STR("Clock"), STR("nobody"), 9, 9},
-        {STR("Order"), STR("a"), 9, 9},
-        {STR("Clock"), STR("a"), 9, 9},
+        {STR("Clock"), STR("b"), 9, 9, {{9}}},
+        {STR("Clock"), STR("nobody"), 9, 9, {{9}}},
+        {STR("Order"), STR("a"), 9, 9, {{9}}},
+        {STR("Clock"), STR("a"), 9, 9, {{9}}},
     };
     struct append_lookup lookup = {.streams = streams,
                                    .stream_count = COUNT(streams)};
@@ -338,11 +351,14 @@ static void streams_are_looked_up_by_name(void **state)
     assert_null(lookup.found);
     assert_int_equal(streams[0].stream_id, 4);
     assert_int_equal(streams[0].version, 2);
+    assert_last_event(fx, "b", 2, streams[0].last_id);
     assert_int_equal(streams[1].stream_id, 0);
     assert_int_equal(streams[1].version, 0);
+    assert_true(uuid_is_nil(streams[1].last_id));
     assert_int_equal(streams[2].stream_id, 0);
     assert_int_equal(streams[3].stream_id, 1);
     assert_int_equal(streams[3].version, 3);
+    assert_last_event(fx, "a", 3, streams[3].last_id);
 }
 
 static void events_are_looked_up_by_id(void **state)

@@ -74,8 +74,8 @@ static void tick_with_key(struct memory *memory)
     size_t clock = roll(memory, REMEMBER_CLOCKS);
     size_t i = roll(memory, REMEMBER_KEYS);
     struct event event = draft("Clock", clock_name(memory, clock), "Ticked");
-    struct append_stream stream = {event.aggregate_type, event.aggregate_id, 0,
-                                   0};
+    struct append_stream stream = {
+        event.aggregate_type, event.aggregate_id, 0, 0, {{0}}};
     struct append_lookup lookup = {.streams = &stream, .stream_count = 1};
     struct append_row row = {.event = &event};
     struct request_mark mark = {.key = key_at(memory, i), .count = 1};

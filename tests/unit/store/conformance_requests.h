@@ -152,7 +152,7 @@ static void many_keys_are_asked_beside_streams_and_ids(void **state)
 {
     struct fixture *fx = *state;
     struct request_mark mark = mark_of("there", 1, 1);
-    struct append_stream stream = {STR("Clock"), STR("a"), 9, 9};
+    struct append_stream stream = {STR("Clock"), STR("a"), 9, 9, {{0}}};
     struct request_ask asks[] = {{.key = key_for("token", "tenant", "absent")},
                                  {.key = mark.key},
                                  {.key = key_for("", "", "there")},

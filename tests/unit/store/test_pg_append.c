@@ -188,7 +188,7 @@ static void a_begin_that_is_cut_can_be_tried_again(void **state)
 
 static void a_lookup_that_is_cut_ends_the_transaction(void **state)
 {
-    struct append_stream stream = {STR("Note"), STR("a"), 0, 0};
+    struct append_stream stream = {STR("Note"), STR("a"), 0, 0, {{0}}};
     struct append_lookup lookup = {.streams = &stream, .stream_count = 1};
     struct cut cut;
     struct err err;
@@ -427,8 +427,8 @@ static bool append_pair(struct fixture *f, const struct contender *who,
                         struct log_place *known)
 {
     struct append_stream streams[] = {
-        {STR("Note"), str_of(who->own), 0, 0},
-        {STR("Note"), STR("shared"), 0, 0},
+        {STR("Note"), str_of(who->own), 0, 0, {{0}}},
+        {STR("Note"), STR("shared"), 0, 0, {{0}}},
     };
     struct append_lookup lookup = {.streams = streams, .stream_count = 2};
     struct append_delta delta = {0};
