@@ -370,6 +370,7 @@ static void remember_and_ask(struct fixture *f, struct log_place *known)
     struct snapshot snapshot = {.aggregate_type = STR("Note"),
                                 .aggregate_id = event.aggregate_id,
                                 .version = 1,
+                                .last_id = event.event_id,
                                 .shape = STR("v1"),
                                 .script_hash = STR("h"),
                                 .state = STR("{}")};
