@@ -281,22 +281,32 @@ static void warn_of_loans(struct pg_pool *pool)
     }
 }
 
-/* ---- idle overflow ---- */
+/* ---- what idles in vain ---- */
 
-/* One that nobody needed lately, when there are more than shall stay. */
+static bool is_too_old(const struct pg_pool *pool, const struct pg_conn *conn)
+{
+    uint32_t recycle_ms = pool->options.recycle_ms;
+
+    return recycle_ms > 0 && pg_conn_age_ms(conn) >= recycle_ms;
+}
+
+/* Opened under load and not needed lately, or so old that nobody would get it:
+ * what is used last in, first out might never come back to be looked at. */
+static bool is_surplus(const struct pg_pool *pool, const struct place *place)
+    REQUIRES(pool->lock)
+{
+    if (place->state != IDLE)
+        return false;
+    return is_too_old(pool, place->conn) ||
+           (taken_now(pool) > pool->options.size &&
+            clock_ms() - place->since_ms >= pool->options.overflow_ms);
+}
+
 static struct place *find_surplus(struct pg_pool *pool) REQUIRES(pool->lock)
 {
-    uint64_t now_ms = clock_ms();
-
-    if (taken_now(pool) <= pool->options.size)
-        return NULL;
-    for (uint32_t i = 0; i < pool->place_count; i++) {
-        struct place *place = &pool->places[i];
-
-        if (place->state == IDLE &&
-            now_ms - place->since_ms >= pool->options.overflow_ms)
-            return place;
-    }
+    for (uint32_t i = 0; i < pool->place_count; i++)
+        if (is_surplus(pool, &pool->places[i]))
+            return &pool->places[i];
     return NULL;
 }
 
@@ -323,13 +333,6 @@ void pg_pool_watch(struct pg_pool *pool)
 }
 
 /* ---- lending ---- */
-
-static bool is_too_old(const struct pg_pool *pool, const struct pg_conn *conn)
-{
-    uint32_t recycle_ms = pool->options.recycle_ms;
-
-    return recycle_ms > 0 && pg_conn_age_ms(conn) >= recycle_ms;
-}
 
 bool pg_pool_may_reuse(const struct pg_pool *pool, struct pg_conn *conn,
                        uint64_t idle_ms)

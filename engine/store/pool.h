@@ -54,8 +54,9 @@ bool pg_pool_may_reuse(const struct pg_pool *pool, struct pg_conn *conn,
 void pg_pool_reserve(struct pg_pool *pool);
 void pg_pool_unreserve(struct pg_pool *pool);
 
-/* Closes connections beyond `size` that have been idle for `overflow_ms`, and
- * logs loans that have been out for longer than the timeout, each once. */
+/* Closes connections that idle beyond `size` for `overflow_ms`, or beyond
+ * `recycle_ms`, and logs loans that have been out for longer than the timeout,
+ * each once. */
 void pg_pool_watch(struct pg_pool *pool);
 /* How it is now; reserved places are not counted. */
 void pg_pool_status(struct pg_pool *pool, struct pool_status *out);

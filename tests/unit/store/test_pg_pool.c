@@ -374,6 +374,24 @@ static void what_is_old_is_replaced_when_it_comes_back(void **state)
 }
 
 /* A server that is stopped answers nobody, and the socket does not tell. */
+static void what_grows_old_while_nobody_needs_it_is_closed(void **state)
+{
+    struct pg_pool_options options = {
+        .target = target, .size = 2, .timeout_ms = 500, .recycle_ms = 300};
+    struct pg_pool *pool = pg_pool_new(&options);
+    struct pg_conn *conn = must_acquire(pool);
+
+    (void)state;
+    pg_pool_release(pool, conn);
+    pg_pool_watch(pool);
+    assert_int_equal(status_of(pool).idle, 1);
+    while (pg_conn_age_ms(conn) < 300)
+        usleep(10 * 1000);
+    pg_pool_watch(pool);
+    assert_int_equal(status_of(pool).idle, 0);
+    pg_pool_free(pool);
+}
+
 static void what_does_not_answer_is_replaced(void **state)
 {
     struct pg_pool_options options = {
@@ -566,6 +584,7 @@ int main(void)
         cmocka_unit_test(who_waits_gets_an_empty_place),
         cmocka_unit_test(a_place_that_is_reserved_no_more_goes_to_who_waits),
         cmocka_unit_test(what_is_old_is_replaced_when_it_comes_back),
+        cmocka_unit_test(what_grows_old_while_nobody_needs_it_is_closed),
         cmocka_unit_test(what_does_not_answer_is_replaced),
         cmocka_unit_test(nobody_is_asked_who_need_not_be),
         cmocka_unit_test(a_late_loan_is_told_once_while_it_is_out),
