@@ -336,12 +336,19 @@ local function describe_sqlite()
     local folder = server.temporary_folder()
     local path = folder .. "/perigee.db"
     under_load("unwritable", database.at("sqlite:" .. path), function()
-      local script = ("printf 'begin immediate;\\n'; sleep %d"):format(TROUBLE_S + 2)
+      -- It holds the lock once it has got it, until it is told to go on.
+      local script = ("cd '%s'; (printf 'begin immediate;\\nselect 1;\\n';"
+        .. " until [ -e go ]; do sleep 0.05; done) | sqlite3 -cmd '.timeout 60000' perigee.db")
       local pid = process.spawn {
-        argv = { "sh", "-c", ("(%s) | sqlite3 -cmd '.timeout 20000' '%s'"):format(script, path) },
-        stdout = folder .. "/out",
+        argv = { "sh", "-c", script:format(folder) }, stdout = folder .. "/out",
       }
-      return function() process.wait(pid) end
+      clock.wait_until("the database is locked", function()
+        return server.read_file(folder .. "/out") ~= ""
+      end, 60)
+      return function()
+        server.write_file(folder .. "/go", "now")
+        process.wait(pid)
+      end
     end)
     os.execute("rm -rf '" .. folder .. "'")
   end)
